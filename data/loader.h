@@ -1,0 +1,46 @@
+// Reads this rank's samples of each step ahead of time, in its own threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "data/corpus.h"
+#include "data/planner.h"
+
+namespace zoetrope::data {
+
+struct LoadedSample {
+  PlannedSample plan;
+  LatentRecord latent;
+  TextRecord text;          // of the caption drawn for this sample; the null text when dropped
+  std::string clip_id;
+};
+
+struct LoadedStep {
+  StepPlan plan;                        // of all ranks
+  std::vector<LoadedSample> samples;    // of this rank, in global order
+};
+
+struct LoaderConfig {
+  PlannerConfig planner;
+  double caption_dropout = 0.1;         // share of samples trained with the null text
+  int prefetch_steps = 2;
+  int num_threads = 1;
+  std::int64_t ram_cache_bytes = std::int64_t{1} << 30;  // decoded records kept between epochs
+};
+
+// Steps come in order from first_step on. A record that cannot be read throws DataError from next().
+class Loader {
+ public:
+  Loader(const Corpus& corpus, LoaderConfig config, std::vector<std::int64_t> tokens, int rank,
+         int num_ranks, std::int64_t first_step);
+  ~Loader();
+  LoadedStep next();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace zoetrope::data

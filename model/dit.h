@@ -1,0 +1,41 @@
+// The diffusion transformer of Wan 2.1 (diffusers' WanTransformer3DModel) on packed sequences.
+#pragma once
+
+#include <memory>
+
+#include "model/dit_config.h"
+#include "model/module.h"
+#include "model/packed.h"
+
+namespace zoetrope::model {
+
+class Dit : public Module {
+ public:
+  // Parameters in fp32 on `device`, uninitialised; at::kMeta builds shapes only.
+  Dit(const DitConfig& config, at::Device device);
+  ~Dit() override;
+
+  // xavier-uniform linears, zero biases, std .02 text/time embeddings, randn/sqrt(D) modulation, zero head.
+  void init_weights(std::uint64_t seed);
+
+  // -> [T, patch_volume * out_channels] fp32, order (pt, ph, pw, c). GEMMs and attention run in
+  // `compute_type` (kFloat or kBFloat16); residual stream, norms and modulation in fp32.
+  at::Tensor forward(const DitInput& input, at::ScalarType compute_type = at::kFloat);
+
+  const DitConfig& config() const { return config_; }
+  void visit_parameters(const std::string& prefix, const ParameterVisitor& visit) override;
+
+ private:
+  struct Block;
+  DitConfig config_;
+  std::vector<Block> blocks_;
+  Linear patch_embedding_;        // saved as the Conv3d weight [D, C, pt, ph, pw]
+  Linear text_in_, text_out_, time_in_, time_out_, time_proj_, proj_out_;
+  at::Tensor scale_shift_table_;  // [1, 2, D]
+};
+
+// A diffusers transformer folder -> the model with its weights, in fp32.
+std::unique_ptr<Dit> load_dit(const std::filesystem::path& folder, at::Device device);
+void save_dit(Dit& dit, const std::filesystem::path& folder, at::ScalarType dtype);
+
+}  // namespace zoetrope::model

@@ -1,0 +1,48 @@
+// The causal 3-D video VAE of Wan 2.1 and 2.2 (diffusers' AutoencoderKLWan), in its whole-sequence form.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "model/module.h"
+#include "model/vae_config.h"
+
+namespace zoetrope::model {
+
+struct Posterior {
+  at::Tensor mean, logvar;  // [B, z, t, h, w]; logvar clamped to [-30, 20]
+};
+
+class Vae : public Module {
+ public:
+  Vae(const VaeConfig& config, at::Device device);
+  ~Vae() override;
+  void init_weights(std::uint64_t seed);
+
+  // pixels [B, 3, T, H, W] in [-1, 1], T = 1 + k * time_stride, H and W multiples of space_stride
+  // (ConfigError with the numbers otherwise).
+  Posterior encode(const at::Tensor& pixels);
+  // raw (not normalised) latents [B, z, t, h, w] -> [B, 3, T, H, W]; `clamp` to [-1, 1] (off in training).
+  at::Tensor decode(const at::Tensor& latents, bool clamp = true);
+
+  at::Tensor normalise(const at::Tensor& latents) const;    // (z - mean) / std per channel
+  at::Tensor denormalise(const at::Tensor& latents) const;
+
+  const VaeConfig& config() const { return config_; }
+  void set_latent_statistics(const std::vector<double>& mean, const std::vector<double>& std);
+  void visit_parameters(const std::string& prefix, const ParameterVisitor& visit) override;
+
+ private:
+  struct Parts;
+  VaeConfig config_;
+  std::unique_ptr<Parts> parts_;
+};
+
+std::unique_ptr<Vae> load_vae(const std::filesystem::path& folder, at::Device device);
+void save_vae(Vae& vae, const std::filesystem::path& folder, at::ScalarType dtype);
+
+// 8-bit frames [T, H, W, 3] <-> pixels [1, 3, T, H, W] in [-1, 1] (x / 127.5 - 1; rounded and clamped back).
+at::Tensor pixels_from_rgb(const std::uint8_t* rgb, std::int64_t frames, std::int64_t height, std::int64_t width);
+void rgb_from_pixels(const at::Tensor& pixels, std::uint8_t* rgb);
+
+}  // namespace zoetrope::model
