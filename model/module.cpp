@@ -1,0 +1,61 @@
+// Modules as structs of tensors: listing, moving and applying them.
+#include "model/module.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+
+#include "base/error.h"
+
+namespace zoetrope::model {
+
+std::vector<std::pair<std::string, at::Tensor>> Module::named_parameters() {
+  std::vector<std::pair<std::string, at::Tensor>> parameters;
+  visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
+    parameters.emplace_back(name, parameter);
+  });
+  return parameters;
+}
+
+std::int64_t Module::num_parameters() {
+  std::int64_t count = 0;
+  visit_parameters("", [&](const std::string&, at::Tensor& parameter) { count += parameter.numel(); });
+  return count;
+}
+
+void Module::set_requires_grad(bool requires_grad) {
+  visit_parameters("", [&](const std::string&, at::Tensor& parameter) {
+    parameter.set_requires_grad(requires_grad);
+  });
+}
+
+void Module::to(at::Device device, at::ScalarType dtype) {
+  visit_parameters("", [&](const std::string&, at::Tensor& parameter) {
+    if (!parameter.is_floating_point()) return;
+    const bool requires_grad = parameter.requires_grad();
+    // Detached: a parameter stays a leaf of the autograd graph.
+    parameter = parameter.detach().to(device, dtype);
+    parameter.set_requires_grad(requires_grad);
+  });
+}
+
+Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias, at::Device device) {
+  const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
+  weight = at::empty({out, in}, options);
+  if (with_bias) bias = at::empty({out}, options);
+}
+
+void Linear::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {
+  visit(prefix + "weight", weight);
+  if (bias.defined()) visit(prefix + "bias", bias);
+}
+
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  ZOETROPE_CHECK(x.size(-1) == weight.size(1), "a linear layer of ", weight.size(1),
+                 " inputs got ", x.size(-1));
+  const auto dtype = x.scalar_type();
+  if (!bias.defined()) return at::linear(x, weight.to(dtype));
+  return at::linear(x, weight.to(dtype), bias.to(dtype));
+}
+
+}  // namespace zoetrope::model

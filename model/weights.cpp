@@ -1,0 +1,147 @@
+// Weights in and out of safetensors. What a file and a module disagree on is named, never guessed.
+#include "model/weights.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+
+#include "base/error.h"
+
+namespace zoetrope::model {
+namespace {
+
+constexpr const char* kWeightsFile = "diffusion_pytorch_model.safetensors";
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+struct Found {
+  const TensorView* view;
+  const std::filesystem::path* file;
+};
+
+std::map<std::string, Found> index_tensors(const std::vector<SafetensorsFile>& files) {
+  std::map<std::string, Found> index;
+  for (const SafetensorsFile& file : files) {
+    for (const auto& [name, view] : file.tensors()) {
+      const bool is_new = index.emplace(name, Found{&view, &file.path()}).second;
+      ZOETROPE_CHECK_CONFIG(is_new, file.path().string(), ": tensor ", name, " is also in ",
+                            index.at(name).file->string());
+    }
+  }
+  return index;
+}
+
+void fill_parameter(const std::string& name, at::Tensor& parameter, const Found& found) {
+  ZOETROPE_CHECK_CONFIG(parameter.sizes() == at::IntArrayRef(found.view->shape),
+                        found.file->string(), ": tensor ", name, " has shape ",
+                        shape_text(found.view->shape), ", the config needs ",
+                        shape_text(parameter.sizes()));
+  parameter.copy_(to_tensor(*found.view));
+}
+
+}  // namespace
+
+at::ScalarType to_scalar_type(DType dtype) {
+  switch (dtype) {
+    case DType::kF64: return at::kDouble;
+    case DType::kF32: return at::kFloat;
+    case DType::kF16: return at::kHalf;
+    case DType::kBF16: return at::kBFloat16;
+    case DType::kI64: return at::kLong;
+    case DType::kI32: return at::kInt;
+    case DType::kI16: return at::kShort;
+    case DType::kI8: return at::kChar;
+    case DType::kU8: return at::kByte;
+    case DType::kBool: return at::kBool;
+  }
+  throw Error(concat("unknown safetensors dtype ", static_cast<int>(dtype)));
+}
+
+DType to_dtype(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble: return DType::kF64;
+    case at::kFloat: return DType::kF32;
+    case at::kHalf: return DType::kF16;
+    case at::kBFloat16: return DType::kBF16;
+    case at::kLong: return DType::kI64;
+    case at::kInt: return DType::kI32;
+    case at::kShort: return DType::kI16;
+    case at::kChar: return DType::kI8;
+    case at::kByte: return DType::kU8;
+    case at::kBool: return DType::kBool;
+    default: throw Error(concat("safetensors has no dtype for ", c10::toString(type)));
+  }
+}
+
+at::Tensor to_tensor(const TensorView& view) {
+  at::Tensor tensor = at::empty(view.shape, to_scalar_type(view.dtype));
+  ZOETROPE_CHECK(tensor.nbytes() == view.bytes.size(), "a tensor of shape ", shape_text(view.shape),
+                 " needs ", tensor.nbytes(), " bytes, the view has ", view.bytes.size());
+  if (!view.bytes.empty()) std::memcpy(tensor.data_ptr(), view.bytes.data(), view.bytes.size());
+  return tensor;
+}
+
+TensorView to_view(const at::Tensor& tensor) {
+  ZOETROPE_CHECK(tensor.is_contiguous() && tensor.device().is_cpu(),
+                 "only a contiguous tensor on the CPU can be viewed, not one of shape ",
+                 shape_text(tensor.sizes()), " on ", tensor.device());
+  return {to_dtype(tensor.scalar_type()), tensor.sizes().vec(),
+          {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
+}
+
+std::map<std::string, at::Tensor> load_tensors(const std::filesystem::path& safetensors_file) {
+  const SafetensorsFile file(safetensors_file);
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, view] : file.tensors()) tensors.emplace(name, to_tensor(view));
+  return tensors;
+}
+
+void save_tensors(const std::filesystem::path& safetensors_file,
+                  const std::map<std::string, at::Tensor>& tensors,
+                  const std::map<std::string, std::string>& metadata) {
+  std::map<std::string, at::Tensor> kept;  // alive until the file is written
+  std::map<std::string, TensorView> views;
+  for (const auto& [name, tensor] : tensors) {
+    kept[name] = tensor.detach().to(at::kCPU).contiguous();
+    views[name] = to_view(kept[name]);
+  }
+  write_safetensors(safetensors_file, views, metadata);
+}
+
+void load_weights(Module& module, const std::filesystem::path& folder,
+                  const std::set<std::string>& ignored) {
+  const at::NoGradGuard no_grad;
+  std::vector<SafetensorsFile> files;
+  for (const auto& path : find_safetensors(folder)) files.emplace_back(path);
+  std::map<std::string, Found> index = index_tensors(files);
+  module.visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
+    const auto found = index.find(name);
+    ZOETROPE_CHECK_CONFIG(found != index.end(), folder.string(), ": tensor ", name,
+                          " is missing, the config needs it with shape ", shape_text(parameter.sizes()));
+    fill_parameter(name, parameter, found->second);
+    index.erase(found);
+  });
+  for (const auto& [name, found] : index) {
+    ZOETROPE_CHECK_CONFIG(ignored.count(name) > 0, found.file->string(), ": tensor ", name,
+                          " of shape ", shape_text(found.view->shape), " is not part of the model");
+  }
+}
+
+void save_weights(Module& module, const std::filesystem::path& folder, at::ScalarType dtype) {
+  std::filesystem::create_directories(folder);
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, parameter] : module.named_parameters()) {
+    tensors[name] = parameter.detach().to(at::kCPU, dtype);
+  }
+  // from_pretrained of diffusers and transformers refuses a file whose metadata does not say this.
+  save_tensors(folder / kWeightsFile, tensors, {{"format", "pt"}});
+}
+
+}  // namespace zoetrope::model
