@@ -11,7 +11,9 @@
 // An unknown or duplicate key, a wrong type or a value out of range throws ConfigError as
 // "FILE:LINE: ... (nearest known name)"; an override is named as "--set optimizer.lr=...".
 // Field types: bool, int64_t, double, std::string, std::vector of these or of structs,
-// std::map<std::string, double>, and structs with visit_fields. yaml-cpp stays behind config.cpp.
+// std::map<std::string, double>, and structs with visit_fields. yaml-cpp stays behind config_tree.cpp.
+// Booleans are true and false alone; integers are decimal digits; numbers are finite; text that looks
+// like a number, a boolean or null needs quotes; null is no value of any field.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +21,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
+
+#include "base/files.h"
 
 namespace zoetrope {
 
@@ -59,6 +65,12 @@ class ConfigNode {
 
 namespace config_detail {
 
+template <class T, class Visitor>
+concept HasFields = requires(T& value, Visitor& visit) { value.visit_fields(visit); };
+template <class T>
+concept IsList = requires(T& value) { value.push_back(value.front()); } &&
+                 !std::is_same_v<T, std::string>;
+
 void read(const ConfigNode& node, bool& value, const Allowed&);
 void read(const ConfigNode& node, std::int64_t& value, const Allowed& allowed);
 void read(const ConfigNode& node, double& value, const Allowed& allowed);
@@ -79,12 +91,11 @@ class Reader {
  private:
   template <class T>
   static void read_value(const ConfigNode& node, T& value, const Allowed& allowed) {
-    if constexpr (requires(Reader& r) { value.visit_fields(r); }) {
+    if constexpr (HasFields<T, Reader>) {
       Reader inner(node);
       value.visit_fields(inner);
       inner.finish();
-    } else if constexpr (requires { value.push_back(value.front()); } &&
-                         !std::is_same_v<T, std::string>) {
+    } else if constexpr (IsList<T>) {
       value.clear();
       for (const ConfigNode& element : node.elements()) {
         typename T::value_type item{};
@@ -100,7 +111,16 @@ class Reader {
   std::vector<std::string> known_;
 };
 
+std::string describe_range(const Allowed& allowed);  // "at least 0"; empty: any value
+
+std::string scalar_as_yaml(bool value);
+std::string scalar_as_yaml(std::int64_t value);
+std::string scalar_as_yaml(double value);
+std::string scalar_as_yaml(const std::string& value);
+std::string scalar_as_yaml(const std::map<std::string, double>& value);
+
 // Visitor that prints a struct as YAML that the reader reads back to the same values.
+// Lists of structs are blocks of items, every other list is one line.
 class Printer {
  public:
   explicit Printer(bool with_help) : with_help_(with_help) {}
@@ -114,37 +134,56 @@ class Printer {
  private:
   template <class T>
   void print_value(T& value) {
-    if constexpr (requires(Printer& p) { value.visit_fields(p); }) {
+    if constexpr (HasFields<T, Printer>) {
       begin_mapping();
       value.visit_fields(*this);
       end_mapping();
-    } else if constexpr (requires { value.push_back(value.front()); } &&
-                         !std::is_same_v<T, std::string>) {
-      begin_sequence(value.empty());
-      for (auto&& item : value) {
-        begin_item();
-        typename T::value_type copy = item;  // vector<bool> hands out proxies
-        print_value(copy);
-      }
-      end_sequence();
+    } else if constexpr (IsList<T>) {
+      print_list(value);
     } else {
-      print_scalar(value);
+      print_line(scalar_as_yaml(value));
     }
+  }
+  template <class T>
+  void print_list(T& list) {
+    if constexpr (HasFields<typename T::value_type, Printer>) {
+      if (list.empty()) return print_line("[]");
+      begin_block();
+      for (auto& item : list) {
+        begin_block_item();
+        print_value(item);
+      }
+      end_block();
+    } else {
+      print_line(list_as_yaml(list));
+    }
+  }
+  template <class T>
+  static std::string list_as_yaml(const T& list) {
+    std::string text;
+    for (const auto& item : list) {
+      typename T::value_type value = item;  // vector<bool> hands out proxies
+      text += text.empty() ? "" : ", ";
+      if constexpr (IsList<typename T::value_type>) {
+        text += list_as_yaml(value);
+      } else {
+        text += scalar_as_yaml(value);
+      }
+    }
+    return "[" + text + "]";
   }
   void begin_field(const char* name, const char* help, const Allowed& allowed);
   void begin_mapping();
   void end_mapping();
-  void begin_sequence(bool empty);
-  void begin_item();
-  void end_sequence();
-  void print_scalar(bool value);
-  void print_scalar(std::int64_t value);
-  void print_scalar(double value);
-  void print_scalar(const std::string& value);
-  void print_scalar(const std::map<std::string, double>& value);
+  void begin_block();
+  void begin_block_item();
+  void end_block();
+  void print_line(const std::string& value);
 
   bool with_help_;
+  bool after_dash_ = false;  // the next key goes on the line of its item's dash
   int indent_ = 0;
+  int item_depth_ = 0;       // help is not repeated for each item of a list
   std::string text_;
 };
 
@@ -170,6 +209,12 @@ std::string print_config(Config config, bool with_help = false) {
   config_detail::Printer printer(with_help);
   config.visit_fields(printer);
   return printer.text();
+}
+
+// XXH3-128 of the printed config: equal values, equal hash, whatever file or override they came from.
+template <class Config>
+std::string hash_config(const Config& config) {
+  return hash_text(print_config(config));
 }
 
 }  // namespace zoetrope

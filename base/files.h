@@ -23,6 +23,22 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view b
 void publish_file(const std::filesystem::path& path,
                   const std::function<void(const std::filesystem::path&)>& write);
 
+// Writes a file from its start, unbuffered: meant for large pieces. Throws Error with path and reason.
+class FileWriter {
+ public:
+  explicit FileWriter(const std::filesystem::path& path);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  void close();  // reports what the system only tells at the end; call it before publishing
+
+ private:
+  std::filesystem::path path_;
+  int fd_ = -1;
+};
+
 void fsync_path(const std::filesystem::path& path);  // a file or a folder
 
 // XXH3-128 as 32 hex digits.

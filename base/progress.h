@@ -18,7 +18,7 @@ class Progress {
   void draw(bool last);
   std::string what_, unit_, note_;
   std::int64_t total_, done_ = 0;
-  bool enabled_, terminal_, drawn_ = false;
+  bool enabled_, terminal_;
   std::chrono::steady_clock::time_point start_, last_draw_;
 };
 

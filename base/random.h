@@ -1,6 +1,6 @@
 // Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011).
 // A draw is a pure function of (seed, purpose, step, sample, index), so the order of work, the number
-// of ranks and restarts cannot change it.
+// of ranks and restarts cannot change it. A stream gives 2^34 words of 32 bits, then throws Error.
 #pragma once
 
 #include <array>
@@ -40,6 +40,7 @@ class Random {
   double uniform(double low, double high);  // [low, high)
   std::int64_t integer(std::int64_t low, std::int64_t high);  // [low, high], unbiased
   double normal();                         // Box-Muller, mean 0, variance 1
+  // Normals from 32-bit words (tails to 6.6 sigma): fewer words a value than normal() takes.
   void fill_normal(std::span<float> values);
 
  private:
@@ -47,6 +48,7 @@ class Random {
   std::array<std::uint32_t, 4> counter_;
   std::array<std::uint32_t, 4> block_{};
   int used_ = 4;
+  bool exhausted_ = false;  // the block counter has wrapped
   bool has_spare_ = false;
   double spare_ = 0;
 };
