@@ -57,7 +57,8 @@ std::string number_hint(const std::string& text) {
 
 std::string int_hint(const std::string& text) {
   std::string hint = number_hint(text);
-  if (hint.empty() && config_detail::looks_typed(text) && std::isdigit(static_cast<unsigned char>(text.back()))) {
+  if (hint.empty() && config_detail::looks_typed(text) &&
+      std::isdigit(static_cast<unsigned char>(text.back()))) {
     hint = "write it in digits alone, without point or exponent";
   }
   return hint;
@@ -122,9 +123,9 @@ ConfigNode ConfigNode::child(const std::string& key) const {
   ZOETROPE_CHECK(entry != nullptr, place(), ": no key \"", key, "\"");
   bool scalar = entry->value->kind == Tree::Kind::kScalar;
   ConfigNode node;
-  node.impl_ = std::make_shared<const Impl>(
-      Impl{entry->value, scalar ? entry->value->where : entry->where,
-           impl_->path.empty() ? key : impl_->path + "." + key});
+  node.impl_ =
+      std::make_shared<const Impl>(Impl{entry->value, scalar ? entry->value->where : entry->where,
+                                        impl_->path.empty() ? key : impl_->path + "." + key});
   return node;
 }
 
@@ -152,8 +153,8 @@ void ConfigNode::check_keys(const std::vector<std::string>& known) const {
   for (const Tree::Entry& entry : tree.entries) {
     if (std::find(known.begin(), known.end(), entry.key) != known.end()) continue;
     std::string near = nearest_name(entry.key, known);
-    std::string hint = near.empty() ? "known keys: " + join(known)
-                                    : concat("did you mean \"", near, "\"?");
+    std::string hint =
+        near.empty() ? "known keys: " + join(known) : concat("did you mean \"", near, "\"?");
     std::string prefix = impl_->path.empty() ? "" : impl_->path + ".";
     throw ConfigError(concat(entry.where, ": unknown key \"", prefix, entry.key, "\"; ", hint));
   }
@@ -223,7 +224,9 @@ std::string ConfigNode::place() const {
 
 namespace config_detail {
 
-void read(const ConfigNode& node, bool& value, const Allowed&) { value = node.as_bool(); }
+void read(const ConfigNode& node, bool& value, const Allowed&) {
+  value = node.as_bool();
+}
 void read(const ConfigNode& node, std::int64_t& value, const Allowed& allowed) {
   value = node.as_int(allowed);
 }
@@ -235,10 +238,8 @@ void read(const ConfigNode& node, std::string& value, const Allowed& allowed) {
 }
 void read(const ConfigNode& node, std::map<std::string, double>& value, const Allowed& allowed) {
   value.clear();
-  for (const std::string& key : node.keys()) {
-    if (!allowed.names.empty()) node.check_keys(allowed.names);
-    value[key] = node.child(key).as_double(allowed);
-  }
+  if (!allowed.names.empty()) node.check_keys(allowed.names);
+  for (const std::string& key : node.keys()) value[key] = node.child(key).as_double(allowed);
 }
 
 }  // namespace config_detail

@@ -11,9 +11,10 @@
 // An unknown or duplicate key, a wrong type or a value out of range throws ConfigError as
 // "FILE:LINE: ... (nearest known name)"; an override is named as "--set optimizer.lr=...".
 // Field types: bool, int64_t, double, std::string, std::vector of these or of structs,
-// std::map<std::string, double>, and structs with visit_fields. yaml-cpp stays behind config_tree.cpp.
-// Booleans are true and false alone; integers are decimal digits; numbers are finite; text that looks
-// like a number, a boolean or null needs quotes; null is no value of any field.
+// std::map<std::string, double>, and structs with visit_fields. yaml-cpp stays behind
+// config_tree.cpp. Booleans are true and false alone; integers are decimal digits; numbers are
+// finite; text that looks like a number, a boolean or null needs quotes; null is no value of any
+// field.
 #pragma once
 
 #include <cstdint>
@@ -35,22 +36,29 @@ struct Allowed {
   double max = 1e308;
   std::vector<std::string> names;  // of a string field; empty: any
 };
-inline Allowed at_least(double min) { return {min, 1e308, {}}; }
-inline Allowed between(double min, double max) { return {min, max, {}}; }
-inline Allowed one_of(std::vector<std::string> names) { return {-1e308, 1e308, std::move(names)}; }
+inline Allowed at_least(double min) {
+  return {min, 1e308, {}};
+}
+inline Allowed between(double min, double max) {
+  return {min, max, {}};
+}
+inline Allowed one_of(std::vector<std::string> names) {
+  return {-1e308, 1e308, std::move(names)};
+}
 
 // One YAML mapping or sequence element with its place in the file. A cheap handle.
 class ConfigNode {
  public:
   struct Impl;
-  static ConfigNode from_file(const std::filesystem::path& path, const std::vector<std::string>& sets);
+  static ConfigNode from_file(const std::filesystem::path& path,
+                              const std::vector<std::string>& sets);
   static ConfigNode from_text(const std::string& text, const std::string& origin,
                               const std::vector<std::string>& sets = {});
 
   bool has(const std::string& key) const;
-  ConfigNode child(const std::string& key) const;       // throws Error when missing
-  std::vector<ConfigNode> elements() const;             // of a sequence; ConfigError otherwise
-  std::vector<std::string> keys() const;                // of a mapping; ConfigError otherwise
+  ConfigNode child(const std::string& key) const;  // throws Error when missing
+  std::vector<ConfigNode> elements() const;        // of a sequence; ConfigError otherwise
+  std::vector<std::string> keys() const;           // of a mapping; ConfigError otherwise
   void check_keys(const std::vector<std::string>& known) const;  // unknown key -> ConfigError
 
   bool as_bool() const;
@@ -66,10 +74,14 @@ class ConfigNode {
 namespace config_detail {
 
 template <class T, class Visitor>
-concept HasFields = requires(T& value, Visitor& visit) { value.visit_fields(visit); };
+concept HasFields = requires(T& value, Visitor& visit) {
+  value.visit_fields(visit);
+};
 template <class T>
-concept IsList = requires(T& value) { value.push_back(value.front()); } &&
-                 !std::is_same_v<T, std::string>;
+concept IsList = requires(T& value) {
+  value.push_back(value.front());
+}
+&&!std::is_same_v<T, std::string>;
 
 void read(const ConfigNode& node, bool& value, const Allowed&);
 void read(const ConfigNode& node, std::int64_t& value, const Allowed& allowed);
@@ -183,7 +195,7 @@ class Printer {
   bool with_help_;
   bool after_dash_ = false;  // the next key goes on the line of its item's dash
   int indent_ = 0;
-  int item_depth_ = 0;       // help is not repeated for each item of a list
+  int item_depth_ = 0;  // help is not repeated for each item of a list
   std::string text_;
 };
 
@@ -211,7 +223,8 @@ std::string print_config(Config config, bool with_help = false) {
   return printer.text();
 }
 
-// XXH3-128 of the printed config: equal values, equal hash, whatever file or override they came from.
+// XXH3-128 of the printed config: equal values, equal hash, whatever file or override they came
+// from.
 template <class Config>
 std::string hash_config(const Config& config) {
   return hash_text(print_config(config));

@@ -16,7 +16,8 @@ std::string number_text(double value) {
   std::array<char, 64> buffer;
   bool whole = std::trunc(value) == value && std::abs(value) < 1e15;
   auto end = whole ? std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
-                                   std::chars_format::fixed).ptr
+                                   std::chars_format::fixed)
+                         .ptr
                    : std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
   return {buffer.data(), end};
 }
@@ -104,7 +105,9 @@ void Printer::begin_mapping() {
   indent_ += 2;
 }
 
-void Printer::end_mapping() { indent_ -= 2; }
+void Printer::end_mapping() {
+  indent_ -= 2;
+}
 
 void Printer::begin_block() {
   text_ += "\n";
@@ -122,12 +125,22 @@ void Printer::end_block() {
   --item_depth_;
 }
 
-void Printer::print_line(const std::string& value) { text_ += " " + value + "\n"; }
+void Printer::print_line(const std::string& value) {
+  text_ += " " + value + "\n";
+}
 
-std::string scalar_as_yaml(bool value) { return value ? "true" : "false"; }
-std::string scalar_as_yaml(std::int64_t value) { return std::to_string(value); }
-std::string scalar_as_yaml(double value) { return double_as_yaml(value); }
-std::string scalar_as_yaml(const std::string& value) { return text_as_yaml(value); }
+std::string scalar_as_yaml(bool value) {
+  return value ? "true" : "false";
+}
+std::string scalar_as_yaml(std::int64_t value) {
+  return std::to_string(value);
+}
+std::string scalar_as_yaml(double value) {
+  return double_as_yaml(value);
+}
+std::string scalar_as_yaml(const std::string& value) {
+  return text_as_yaml(value);
+}
 std::string scalar_as_yaml(const std::map<std::string, double>& value) {
   std::string text;
   for (const auto& [key, number] : value) {

@@ -2,8 +2,8 @@
 // duplicate keys and whether a scalar was quoted.
 #include "base/config_tree.h"
 
-#include <yaml-cpp/yaml.h>
 #include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <cctype>
@@ -21,17 +21,19 @@ namespace {
 struct Origin {
   std::string name;
   bool has_lines = true;
-  std::string at_line(int line) const {
-    return has_lines ? concat(name, ":", line) : name;
-  }
+  std::string at_line(int line) const { return has_lines ? concat(name, ":", line) : name; }
 };
 
 // Bytes of the UTF-8 sequence that starts at text[at]; 0 when it is not one.
 std::size_t utf8_length(const std::string& text, std::size_t at) {
   auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   unsigned char first = byte(at);
-  std::size_t length = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3
-                       : first < 0xF5 ? 4 : 0;
+  std::size_t length = first < 0x80   ? 1
+                       : first < 0xC2 ? 0
+                       : first < 0xE0 ? 2
+                       : first < 0xF0 ? 3
+                       : first < 0xF5 ? 4
+                                      : 0;
   if (length == 0 || at + length > text.size()) return 0;
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(at + i) & 0xC0) != 0x80) return 0;
@@ -96,7 +98,8 @@ class TreeBuilder : public YAML::EventHandler {
   void OnMapEnd() override { close(); }
 
  private:
-  // A sequence or mapping whose end is not read yet; of a mapping, the key that waits for its value.
+  // A sequence or mapping whose end is not read yet; of a mapping, the key that waits for its
+  // value.
   struct Open {
     std::shared_ptr<Tree> node;
     YAML::anchor_t anchor;
@@ -139,8 +142,8 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   static void begin_entry(Open& top, const Tree& key) {
-    ZOETROPE_CHECK_CONFIG(key.kind == Tree::Kind::kScalar, key.where, ": a key must be a name, not ",
-                          describe(key));
+    ZOETROPE_CHECK_CONFIG(key.kind == Tree::Kind::kScalar, key.where,
+                          ": a key must be a name, not ", describe(key));
     const Tree::Entry* first = top.node->find(key.text);
     ZOETROPE_CHECK_CONFIG(first == nullptr, key.where, ": duplicate key \"", key.text,
                           "\", first at ", first ? first->where : "");
@@ -182,7 +185,8 @@ std::vector<std::string> split_path(const std::string& path, const std::string& 
   return names;
 }
 
-// The entry `key` of a mapping, made when missing. Copies the mapping below, which an alias may share.
+// The entry `key` of a mapping, made when missing. Copies the mapping below, which an alias may
+// share.
 Tree::Entry& entry_to_override(Tree& mapping, const std::string& key, const std::string& where) {
   auto found = std::find_if(mapping.entries.begin(), mapping.entries.end(),
                             [&](const Tree::Entry& entry) { return entry.key == key; });
@@ -221,8 +225,7 @@ std::shared_ptr<Tree> parse_yaml_file(const std::string& text, const std::string
 void apply_override(Tree& root, const std::string& assignment) {
   std::string where = "--set " + assignment;
   std::size_t equals = assignment.find('=');
-  ZOETROPE_CHECK_CONFIG(equals != std::string::npos && equals > 0, where,
-                        ": expected a.b=value");
+  ZOETROPE_CHECK_CONFIG(equals != std::string::npos && equals > 0, where, ": expected a.b=value");
   std::vector<std::string> names = split_path(assignment.substr(0, equals), where);
   auto value = parse_yaml(assignment.substr(equals + 1), Origin{where, false});
   if (!value) {
@@ -250,10 +253,14 @@ void apply_override(Tree& root, const std::string& assignment) {
 
 std::string describe(const Tree& tree) {
   switch (tree.kind) {
-    case Tree::Kind::kNull: return "nothing";
-    case Tree::Kind::kSequence: return "a list";
-    case Tree::Kind::kMapping: return "a mapping";
-    case Tree::Kind::kScalar: break;
+    case Tree::Kind::kNull:
+      return "nothing";
+    case Tree::Kind::kSequence:
+      return "a list";
+    case Tree::Kind::kMapping:
+      return "a mapping";
+    case Tree::Kind::kScalar:
+      break;
   }
   return (tree.quoted ? "text \"" : "\"") + tree.text + "\"";
 }
@@ -261,8 +268,8 @@ std::string describe(const Tree& tree) {
 bool looks_typed(const std::string& text) {
   std::string lower;
   for (char c : text) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  static const char* const kWords[] = {"true", "false", "null", "~",     ".nan",
-                                       ".inf", "-.inf", "+.inf", "", "nan", "inf", "-inf"};
+  static const char* const kWords[] = {"true",  "false", "null", "~",   ".nan", ".inf",
+                                       "-.inf", "+.inf", "",     "nan", "inf",  "-inf"};
   if (std::find(std::begin(kWords), std::end(kWords), lower) != std::end(kWords)) return true;
   std::size_t start = lower[0] == '-' || lower[0] == '+' ? 1 : 0;
   std::size_t first = start < lower.size() && lower[start] == '.' ? start + 1 : start;

@@ -1,6 +1,6 @@
-// A YAML document as a tree that remembers where each part was written. Internal to the config reader.
-// Duplicate keys, keys that are not text, tags, second documents and control characters throw
-// ConfigError with FILE:LINE. Values stay text: the reader of a field decides what they mean.
+// A YAML document as a tree that remembers where each part was written. Internal to the config
+// reader. Duplicate keys, keys that are not text, tags, second documents and control characters
+// throw ConfigError with FILE:LINE. Values stay text: the reader of a field decides what they mean.
 #pragma once
 
 #include <memory>
@@ -30,8 +30,8 @@ struct Tree {
 // An empty document is an empty mapping. `origin` is the file's name, for messages.
 std::shared_ptr<Tree> parse_yaml_file(const std::string& text, const std::string& origin);
 
-// Puts `a.b=value` into the tree, making mappings on the way; the value is YAML. A later override of
-// the same key wins. Lists are set whole, never by index.
+// Puts `a.b=value` into the tree, making mappings on the way; the value is YAML. A later override
+// of the same key wins. Lists are set whole, never by index.
 void apply_override(Tree& root, const std::string& assignment);
 
 // What the user wrote, for a message: `"abc"`, `text "5"`, `a list`, `a mapping`, `nothing`.

@@ -50,8 +50,8 @@ std::string concat(const Parts&... parts) {
 }  // namespace zoetrope
 
 // ZOETROPE_CHECK(width % patch == 0, "clip width ", width, " is not a multiple of patch ", patch);
-#define ZOETROPE_CHECK_AS(ErrorType, condition, ...)               \
-  do {                                                             \
+#define ZOETROPE_CHECK_AS(ErrorType, condition, ...)                    \
+  do {                                                                  \
     if (!(condition)) throw ErrorType(::zoetrope::concat(__VA_ARGS__)); \
   } while (false)
 #define ZOETROPE_CHECK(condition, ...) ZOETROPE_CHECK_AS(::zoetrope::Error, condition, __VA_ARGS__)

@@ -23,7 +23,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string system_reason(int code) { return std::strerror(code); }
+std::string system_reason(int code) {
+  return std::strerror(code);
+}
 
 // Owns a file descriptor.
 class Descriptor {
@@ -112,7 +114,9 @@ void FileWriter::write(std::span<const std::byte> bytes) {
   }
 }
 
-void FileWriter::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+void FileWriter::write(std::string_view text) {
+  write(std::as_bytes(std::span(text)));
+}
 
 void FileWriter::close() {
   int status = ::close(std::exchange(fd_, -1));
@@ -157,7 +161,9 @@ std::string hash_bytes(std::span<const std::byte> bytes) {
   return hex_of(XXH3_128bits(bytes.data(), bytes.size()));
 }
 
-std::string hash_text(std::string_view text) { return hash_bytes(std::as_bytes(std::span(text))); }
+std::string hash_text(std::string_view text) {
+  return hash_bytes(std::as_bytes(std::span(text)));
+}
 
 std::string hash_file(const fs::path& path) {
   Descriptor file(path, O_RDONLY);
@@ -183,8 +189,8 @@ MappedFile::MappedFile(const fs::path& path) {
   size_ = static_cast<std::size_t>(info.st_size);
   if (size_ == 0) return;  // mmap refuses an empty range
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  ZOETROPE_CHECK(address != MAP_FAILED, "cannot map ", path, " (", size_, " bytes): ",
-                 system_reason(errno));
+  ZOETROPE_CHECK(address != MAP_FAILED, "cannot map ", path, " (", size_,
+                 " bytes): ", system_reason(errno));
   data_ = static_cast<const std::byte*>(address);
 }
 
@@ -214,10 +220,13 @@ FolderLock::FolderLock(const fs::path& folder, const std::string& purpose) {
 }
 
 FolderLock::~FolderLock() {
-  if (fd_ >= 0) ::close(fd_);  // releases the lock; the file stays, or two could lock different files
+  if (fd_ >= 0)
+    ::close(fd_);  // releases the lock; the file stays, or two could lock different files
 }
 
-fs::path program_folder() { return fs::read_symlink("/proc/self/exe").parent_path(); }
+fs::path program_folder() {
+  return fs::read_symlink("/proc/self/exe").parent_path();
+}
 
 fs::path cache_folder() {
   auto variable = [](const char* name) -> std::string {
@@ -260,8 +269,8 @@ fs::path find_weights(const std::string& name_or_folder) {
   if (fs::is_directory(name_or_folder)) return name_or_folder;
   ZOETROPE_CHECK_CONFIG(!fs::exists(name_or_folder), name_or_folder,
                         " is a file; expected a folder of weights");
-  fs::path other = name_or_folder == "minilm" ? cache_folder() / "minilm"
-                                              : shipped_weights(name_or_folder);
+  fs::path other =
+      name_or_folder == "minilm" ? cache_folder() / "minilm" : shipped_weights(name_or_folder);
   ZOETROPE_CHECK_CONFIG(fs::is_directory(other), "no weights ", name_or_folder, ": neither ",
                         fs::absolute(name_or_folder), " nor ", other, " is a folder");
   return other;

@@ -15,15 +15,16 @@ namespace zoetrope {
 // Throws ConfigError naming the path when it cannot be read.
 std::string read_file(const std::filesystem::path& path);
 
-// Writes to PATH.tmp, fsyncs, renames over PATH, fsyncs the folder: a reader sees the old file or the
-// new one, whole. Throws Error with the path and the system's reason; the old file then stays.
+// Writes to PATH.tmp, fsyncs, renames over PATH, fsyncs the folder: a reader sees the old file or
+// the new one, whole. Throws Error with the path and the system's reason; the old file then stays.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
 // The same for a file that `write` makes at the path it is given (PATH.tmp).
 void publish_file(const std::filesystem::path& path,
                   const std::function<void(const std::filesystem::path&)>& write);
 
-// Writes a file from its start, unbuffered: meant for large pieces. Throws Error with path and reason.
+// Writes a file from its start, unbuffered: meant for large pieces. Throws Error with path and
+// reason.
 class FileWriter {
  public:
   explicit FileWriter(const std::filesystem::path& path);
@@ -62,8 +63,8 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-// An exclusive lock on FOLDER/.lock for as long as it lives; throws ConfigError when another process
-// holds it. `purpose` goes into the message ("another encode_dataset writes to FOLDER").
+// An exclusive lock on FOLDER/.lock for as long as it lives; throws ConfigError when another
+// process holds it. `purpose` goes into the message ("another encode_dataset writes to FOLDER").
 class FolderLock {
  public:
   FolderLock(const std::filesystem::path& folder, const std::string& purpose);
@@ -76,10 +77,11 @@ class FolderLock {
 };
 
 std::filesystem::path program_folder();  // of the running executable
-// Where set-up keeps downloads: $ZOETROPE_CACHE, else $XDG_CACHE_HOME/zoetrope, else ~/.cache/zoetrope.
+// Where set-up keeps downloads: $ZOETROPE_CACHE, else $XDG_CACHE_HOME/zoetrope, else
+// ~/.cache/zoetrope.
 std::filesystem::path cache_folder();
-// The shipped folder `name` ("configs", "model/pretrained"): from the source tree compiled in, or from
-// PROGRAM/../share/zoetrope when installed. Throws Error when neither is there.
+// The shipped folder `name` ("configs", "model/pretrained"): from the source tree compiled in, or
+// from PROGRAM/../share/zoetrope when installed. Throws Error when neither is there.
 std::filesystem::path shipped_folder(const std::string& name);
 // A config as typed; if there is none, among the shipped configs. ConfigError lists both places.
 std::filesystem::path find_config(const std::string& name);

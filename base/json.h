@@ -16,8 +16,8 @@ Json read_json(const std::filesystem::path& path);
 Json parse_json(const std::string& text, const std::string& origin);
 void write_json(const std::filesystem::path& path, const Json& value);  // atomic, indented by 2
 
-// Calls `use(object, line_number)` for each line that is not blank; a bad line throws DataError with
-// path:line. Reads as a stream: memory does not grow with the file.
+// Calls `use(object, line_number)` for each line that is not blank; a bad line throws DataError
+// with path:line. Reads as a stream: memory does not grow with the file.
 void for_each_json_line(const std::filesystem::path& path,
                         const std::function<void(const Json&, int line_number)>& use);
 

@@ -16,18 +16,16 @@ constexpr unsigned kLineWidth = 100;
 
 po::options_description common_flags() {
   po::options_description flags("Common flags", kLineWidth);
-  flags.add_options()
-      ("config", po::value<std::string>()->value_name("FILE.yaml"),
-       "config: a path, or the name of a shipped one")
-      ("set", po::value<std::vector<std::string>>()->composing()->value_name("a.b=value"),
-       "override one value of the config; repeatable, the last one wins")
-      ("print-config", po::bool_switch(), "print the resolved config as YAML and end")
-      ("dry-run", po::bool_switch(), "check everything, do nothing")
-      ("device", po::value<std::string>()->default_value("auto")->value_name("auto|cpu|cuda"),
-       "where to compute")
-      ("seed", po::value<std::int64_t>()->value_name("N"), "seed of all random numbers, 0 or more")
-      ("help,h", "print this help and end")
-      ("version", "print the version and end");
+  flags.add_options()("config", po::value<std::string>()->value_name("FILE.yaml"),
+                      "config: a path, or the name of a shipped one")(
+      "set", po::value<std::vector<std::string>>()->composing()->value_name("a.b=value"),
+      "override one value of the config; repeatable, the last one wins")(
+      "print-config", po::bool_switch(), "print the resolved config as YAML and end")(
+      "dry-run", po::bool_switch(), "check everything, do nothing")(
+      "device", po::value<std::string>()->default_value("auto")->value_name("auto|cpu|cuda"),
+      "where to compute")("seed", po::value<std::int64_t>()->value_name("N"),
+                          "seed of all random numbers, 0 or more")(
+      "help,h", "print this help and end")("version", "print the version and end");
   return flags;
 }
 
@@ -142,14 +140,17 @@ bool parse_options(int argc, char** argv, const std::string& usage, const std::s
   return true;
 }
 
-const char* version() { return ZOETROPE_VERSION; }
+const char* version() {
+  return ZOETROPE_VERSION;
+}
 
 std::string nearest_name(const std::string& name, const std::vector<std::string>& candidates) {
   std::string wanted = folded(name);
   std::size_t best = std::max<std::size_t>(1, (name.size() + 1) / 3) + 1;
   std::string nearest;
   for (const std::string& candidate : candidates) {
-    std::size_t distance = edit_distance(wanted, folded(candidate));
+    bool beginning = wanted.size() >= 3 && folded(candidate).starts_with(wanted);
+    std::size_t distance = beginning ? 1 : edit_distance(wanted, folded(candidate));
     if (distance >= best || distance >= wanted.size()) continue;
     best = distance;
     nearest = candidate;

@@ -31,8 +31,12 @@ std::string rate_text(double rate, const std::string& unit) {
 }  // namespace
 
 Progress::Progress(std::string what, std::int64_t total, bool enabled, std::string unit)
-    : what_(std::move(what)), unit_(std::move(unit)), total_(total), enabled_(enabled),
-      terminal_(::isatty(STDERR_FILENO) == 1), start_(std::chrono::steady_clock::now()),
+    : what_(std::move(what)),
+      unit_(std::move(unit)),
+      total_(total),
+      enabled_(enabled),
+      terminal_(::isatty(STDERR_FILENO) == 1),
+      start_(std::chrono::steady_clock::now()),
       last_draw_(start_) {}
 
 Progress::~Progress() {
@@ -55,8 +59,9 @@ void Progress::draw(bool last) {
   last_draw_ = std::chrono::steady_clock::now();
   double elapsed_s = seconds_since(start_);
   double rate = elapsed_s > 0 ? static_cast<double>(done_) / elapsed_s : 0;
-  double share = total_ > 0 ? std::clamp(static_cast<double>(done_) / static_cast<double>(total_),
-                                         0.0, 1.0) : 0;
+  double share =
+      total_ > 0 ? std::clamp(static_cast<double>(done_) / static_cast<double>(total_), 0.0, 1.0)
+                 : 0;
   std::string text = what_ + ": ";
   if (terminal_ && total_ > 0) {
     auto filled = static_cast<std::size_t>(std::lround(share * kBarWidth));

@@ -1,4 +1,5 @@
-// Progress of long work: a bar with rate and ETA on a terminal, a plain line every few seconds elsewhere.
+// Progress of long work: a bar with rate and ETA on a terminal, a plain line every few seconds
+// elsewhere.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
-// A bounded queue between threads. push waits while it is full, pop while it is empty; after close()
-// push returns false and pop drains what is left, then returns nothing.
+// A bounded queue between threads. push waits while it is full, pop while it is empty; after
+// close() push returns false and pop drains what is left, then returns nothing.
 #pragma once
 
 #include <condition_variable>

@@ -17,8 +17,12 @@ constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
 constexpr int kFeistelRounds = 8;
 constexpr std::uint32_t kPermutation = 0xFFFFFFFF;  // in place of a purpose
 
-std::uint32_t low_word(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
-std::uint32_t high_word(std::uint64_t value) { return static_cast<std::uint32_t>(value >> 32); }
+std::uint32_t low_word(std::uint64_t value) {
+  return static_cast<std::uint32_t>(value);
+}
+std::uint32_t high_word(std::uint64_t value) {
+  return static_cast<std::uint32_t>(value >> 32);
+}
 
 // Philox with a fixed key is a bijection of the counter, so for one seed two (purpose, step) never
 // get the same four words; three of them select the stream.
@@ -71,7 +75,9 @@ std::uint64_t Random::next_u64() {
   return low | std::uint64_t{next_u32()} << 32;
 }
 
-double Random::uniform() { return static_cast<double>(next_u64() >> 11) * 0x1p-53; }
+double Random::uniform() {
+  return static_cast<double>(next_u64() >> 11) * 0x1p-53;
+}
 
 double Random::uniform(double low, double high) {
   ZOETROPE_CHECK(low < high, "uniform: ", low, " is not below ", high);

@@ -1,6 +1,7 @@
 // Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011).
-// A draw is a pure function of (seed, purpose, step, sample, index), so the order of work, the number
-// of ranks and restarts cannot change it. A stream gives 2^34 words of 32 bits, then throws Error.
+// A draw is a pure function of (seed, purpose, step, sample, index), so the order of work, the
+// number of ranks and restarts cannot change it. A stream gives 2^34 words of 32 bits, then throws
+// Error.
 #pragma once
 
 #include <array>
@@ -36,10 +37,10 @@ class Random {
 
   std::uint32_t next_u32();
   std::uint64_t next_u64();
-  double uniform();                        // [0, 1), 53 bits
-  double uniform(double low, double high);  // [low, high)
+  double uniform();                                           // [0, 1), 53 bits
+  double uniform(double low, double high);                    // [low, high)
   std::int64_t integer(std::int64_t low, std::int64_t high);  // [low, high], unbiased
-  double normal();                         // Box-Muller, mean 0, variance 1
+  double normal();                                            // Box-Muller, mean 0, variance 1
   // Normals from 32-bit words (tails to 6.6 sigma): fewer words a value than normal() takes.
   void fill_normal(std::span<float> values);
 
@@ -55,6 +56,7 @@ class Random {
 
 // Position of `index` in a stateless pseudo-random permutation of [0, size): a Feistel network with
 // cycle walking, keyed by (seed, epoch). O(1) memory; a bijection for every size >= 1.
-std::uint64_t permute(std::uint64_t index, std::uint64_t size, std::uint64_t seed, std::uint64_t epoch);
+std::uint64_t permute(std::uint64_t index, std::uint64_t size, std::uint64_t seed,
+                      std::uint64_t epoch);
 
 }  // namespace zoetrope

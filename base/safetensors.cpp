@@ -56,7 +56,8 @@ std::string_view header_text(std::span<const std::byte> file, const std::string&
                       " bytes; the limit is ", kMaxHeaderBytes);
   ZOETROPE_CHECK_DATA(size <= file.size() - kPrefixBytes, where, ": the header claims ", size,
                       " bytes, but ", file.size() - kPrefixBytes, " follow");
-  return {reinterpret_cast<const char*>(file.data()) + kPrefixBytes, static_cast<std::size_t>(size)};
+  return {reinterpret_cast<const char*>(file.data()) + kPrefixBytes,
+          static_cast<std::size_t>(size)};
 }
 
 // Parses the header, refusing duplicate keys (JSON readers disagree which one counts) and depth.
@@ -147,10 +148,10 @@ Extent parse_extent(const Json& json, const std::string& name, std::size_t data_
   ZOETROPE_CHECK_DATA(json.is_array() && json.size() == 2, where,
                       ": data_offsets is not [begin, end]");
   Extent extent{parse_count(json[0], "offset", where), parse_count(json[1], "offset", where), name};
-  ZOETROPE_CHECK_DATA(extent.begin <= extent.end &&
-                          static_cast<std::uint64_t>(extent.end) <= data_bytes,
-                      where, ": data_offsets [", extent.begin, ", ", extent.end, "] lie outside the ",
-                      data_bytes, " bytes of data");
+  ZOETROPE_CHECK_DATA(
+      extent.begin <= extent.end && static_cast<std::uint64_t>(extent.end) <= data_bytes, where,
+      ": data_offsets [", extent.begin, ", ", extent.end, "] lie outside the ", data_bytes,
+      " bytes of data");
   return extent;
 }
 
@@ -234,7 +235,8 @@ std::vector<std::filesystem::path> read_index(const std::filesystem::path& index
   }
   std::vector<std::filesystem::path> paths;
   for (const std::string& name : names) {
-    bool bare = name.find('/') == std::string::npos && name != ".." && name.ends_with(".safetensors");
+    bool bare =
+        name.find('/') == std::string::npos && name != ".." && name.ends_with(".safetensors");
     ZOETROPE_CHECK_DATA(bare, index, ": the shard \"", name, "\" is not a safetensors file name");
     std::filesystem::path path = index.parent_path() / name;
     ZOETROPE_CHECK_DATA(std::filesystem::is_regular_file(path), index, ": the shard ", path,
@@ -246,8 +248,12 @@ std::vector<std::filesystem::path> read_index(const std::filesystem::path& index
 
 }  // namespace
 
-std::size_t dtype_bytes(DType dtype) { return row_of(dtype).bytes; }
-const char* dtype_name(DType dtype) { return row_of(dtype).name; }
+std::size_t dtype_bytes(DType dtype) {
+  return row_of(dtype).bytes;
+}
+const char* dtype_name(DType dtype) {
+  return row_of(dtype).name;
+}
 
 std::int64_t TensorView::num_elements() const {
   std::int64_t count = 1;
@@ -275,8 +281,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     Extent extent = parse_extent(member(entry, "data_offsets", place), name, data.size(), place);
     ZOETROPE_CHECK_DATA(extent.end - extent.begin == bytes, place, ": its shape needs ", bytes,
                         " bytes, its data_offsets span ", extent.end - extent.begin);
-    tensor.bytes = data.subspan(static_cast<std::size_t>(extent.begin),
-                                static_cast<std::size_t>(bytes));
+    tensor.bytes =
+        data.subspan(static_cast<std::size_t>(extent.begin), static_cast<std::size_t>(bytes));
     extents.push_back(std::move(extent));
     tensors_.emplace(name, std::move(tensor));
   }

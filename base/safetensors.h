@@ -1,7 +1,8 @@
-// safetensors files: memory-mapped reading with every claim of the header checked, streamed writing.
-// Format: u64 little-endian header size, JSON header, tensor bytes; offsets contiguous from 0.
-// Limits on reading: header <= 100 MB, at most 8 dimensions, known dtypes, no overlap, no holes, no
-// overflow of the shape's product, file length exact. A violation throws DataError with path and name.
+// safetensors files: memory-mapped reading with every claim of the header checked, streamed
+// writing. Format: u64 little-endian header size, JSON header, tensor bytes; offsets contiguous
+// from 0. Limits on reading: header <= 100 MB, at most 8 dimensions, known dtypes, no overlap, no
+// holes, no overflow of the shape's product, file length exact. A violation throws DataError with
+// path and name.
 #pragma once
 
 #include <cstdint>
@@ -43,14 +44,15 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// Atomic. Tensors are laid out by dtype size, largest first, then by name, and the header is padded to 8
-// bytes, so that every tensor is aligned to its element size.
+// Atomic. Tensors are laid out by dtype size, largest first, then by name, and the header is padded
+// to 8 bytes, so that every tensor is aligned to its element size.
 void write_safetensors(const std::filesystem::path& path,
                        const std::map<std::string, TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
-// The safetensors files of a weights folder: model.safetensors or diffusion_pytorch_model.safetensors,
-// or the shards that NAME.safetensors.index.json lists. ConfigError when there is none.
+// The safetensors files of a weights folder: model.safetensors or
+// diffusion_pytorch_model.safetensors, or the shards that NAME.safetensors.index.json lists.
+// ConfigError when there is none.
 std::vector<std::filesystem::path> find_safetensors(const std::filesystem::path& folder);
 
 }  // namespace zoetrope
