@@ -1,6 +1,7 @@
 // Draws progress on stderr: a bar that rewrites its line on a terminal, log lines elsewhere.
 #include "base/progress.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +27,13 @@ std::string rate_text(double rate, const std::string& unit) {
   char buffer[32];
   std::snprintf(buffer, sizeof buffer, rate >= 100 ? "%.0f" : rate >= 1 ? "%.1f" : "%.3f", rate);
   return concat(buffer, " ", unit, "/s");
+}
+
+// A bar that wraps would leave a line behind at each redraw.
+std::string cut_to_terminal(const std::string& text) {
+  winsize size{};
+  bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return known ? text.substr(0, size.ws_col - 1u) : text;
 }
 
 }  // namespace
@@ -77,7 +85,7 @@ void Progress::draw(bool last) {
   }
   if (!note_.empty()) text += ", " + note_;
   if (terminal_) {
-    std::fprintf(stderr, "\r%s\x1b[K%s", text.c_str(), last ? "\n" : "");
+    std::fprintf(stderr, "\r%s\x1b[K%s", cut_to_terminal(text).c_str(), last ? "\n" : "");
     std::fflush(stderr);
   } else {
     log_info(text);
