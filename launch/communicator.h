@@ -1,5 +1,6 @@
-// Collectives between the ranks of one group, on host memory. Every rank of the group must call the same
-// operations in the same order with the same sizes. One implementation over MPI, one for a single rank.
+// Collectives between the ranks of one group, on host memory. Every rank of the group must call the
+// same operations in the same order with the same sizes. One implementation over MPI, one for a
+// single rank.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +30,8 @@ class Communicator {
   // A group of the ranks that pass the same color, ordered by their rank here.
   virtual std::unique_ptr<Communicator> split(int color) = 0;
 
-  // Started now, finished by wait(); `values` must stay untouched until then. Requests are finished in
-  // the order in which they were started.
+  // Started now, finished by wait(); `values` must stay untouched until then. Requests are finished
+  // in the order in which they were started.
   class Request {
    public:
     virtual ~Request() = default;

@@ -132,7 +132,9 @@ MpiSession::MpiSession(int* argc, char*** argv) {
                  ", MPI_THREAD_SERIALIZED is needed");
 }
 
-MpiSession::~MpiSession() { MPI_Finalize(); }
+MpiSession::~MpiSession() {
+  MPI_Finalize();
+}
 
 std::unique_ptr<Communicator> MpiSession::world() const {
   return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false);

@@ -57,7 +57,8 @@ std::string host_name() {
   return name;
 }
 
-// All ranks meet the user's mistakes together; the others give rank 0 time to be the one that tells.
+// All ranks meet the user's mistakes together; the others give rank 0 time to be the one that
+// tells.
 constexpr auto kLetRankZeroSpeak = std::chrono::milliseconds(500);
 
 int run_under_mpi(int argc, char** argv,
@@ -86,7 +87,8 @@ int environment_number(std::initializer_list<const char*> names, int otherwise) 
   return otherwise;
 }
 
-// OpenMPI pins each rank of a job of one or two to a single core; with threads that wastes the rest.
+// OpenMPI pins each rank of a job of one or two to a single core; with threads that wastes the
+// rest.
 void use_all_cores() {
   cpu_set_t all;
   CPU_ZERO(&all);
@@ -119,8 +121,10 @@ int run_parallel_main(int argc, char** argv,
 
 LocalRank local_rank() {
   LocalRank local;
-  local.index = environment_number({"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}, 0);
-  local.count = environment_number({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"}, 1);
+  local.index =
+      environment_number({"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}, 0);
+  local.count = environment_number(
+      {"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"}, 1);
   return local;
 }
 

@@ -24,6 +24,7 @@ add_library(boost_options INTERFACE)
 target_link_libraries(boost_options INTERFACE Boost::program_options)
 add_library(mpi INTERFACE)
 target_link_libraries(mpi INTERFACE MPI::MPI_C)
+target_compile_definitions(mpi INTERFACE OMPI_SKIP_MPICXX)  # the C interface only
 add_library(ffmpeg INTERFACE)
 target_link_libraries(ffmpeg INTERFACE PkgConfig::FFMPEG)
 add_library(hdf5 INTERFACE)

@@ -30,7 +30,8 @@ TEST(RunMain, TurnsWhatIsThrownIntoItsExitCode) {
 TEST(RunMain, PrintsOneLineWithoutABacktrace) {
   testing::internal::CaptureStderr();
   exit_code_of([] {
-    throw std::runtime_error("sizes 3 and 4 differ\nException raised from f at g.cpp:1 (most recent call first):\n#0");
+    throw std::runtime_error(
+        "sizes 3 and 4 differ\nException raised from f at g.cpp:1 (most recent call first):\n#0");
   });
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "error: sizes 3 and 4 differ\n");
 }

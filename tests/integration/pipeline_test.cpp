@@ -1,0 +1,164 @@
+// The whole way on real files: clips -> latents -> training -> checkpoint -> mp4, with trouble on
+// the way.
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/random.h"
+#include "data/video_reader.h"
+#include "tests/integration/program.h"
+
+namespace zoetrope {
+namespace {
+namespace fs = std::filesystem;
+
+// A few-seconds DiT on the shipped VAE's latents.
+constexpr const char* kSmallDit =
+    "--config dit_tiny.yaml --set dit.global_batch=4 --set dit.model.num_layers=1 "
+    "--set dit.model.num_attention_heads=2 --set dit.model.attention_head_dim=16 --set "
+    "dit.model.ffn_dim=64 "
+    "--set precision=fp32 --set optimizer.warmup_steps=2 --set log_every_steps=1 ";
+
+Json last_json_line(const std::string& text) {
+  const auto end = text.find_last_not_of('\n');
+  const auto start = text.rfind('\n', end);
+  return parse_json(text.substr(start == std::string::npos ? 0 : start + 1), "the last line");
+}
+
+class Pipeline : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    std::string name = (fs::temp_directory_path() / "zoetrope_pipeline_XXXXXX").string();
+    folder_ = mkdtemp(name.data());
+    const auto shapes = run_program("make_shapes --count 12 --vary --output " + at("shapes"));
+    ASSERT_EQ(shapes.exit_code, 0) << shapes.err;
+    std::ofstream(at("shapes/broken.mp4")) << "this is not a video";
+    const auto encoded = run_program("mpirun -np 2 encode_dataset --input " + at("shapes") +
+                                     " --output " + at("corpus") + " --max-rejected-share 0.1");
+    ASSERT_EQ(encoded.exit_code, 0) << encoded.err;
+    counts_ = last_json_line(encoded.out);
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder_); }
+  static std::string at(const std::string& name) { return (fs::path(folder_) / name).string(); }
+  static std::string train(const std::string& run, const std::string& more) {
+    return concat("train ", kSmallDit, "--set dit.corpus=", at("corpus"),
+                  " --set run.dir=", at(run), " ", more);
+  }
+
+  static inline std::string folder_;
+  static inline Json counts_;
+};
+
+TEST_F(Pipeline, EncodesEveryClipAndExplainsTheBrokenOne) {
+  EXPECT_EQ(counts_["sources"], 13);
+  EXPECT_EQ(counts_["clips"], 12);
+  EXPECT_EQ(counts_["rejected"], 1);
+  const std::string rejects = read_file(at("corpus/rejects.jsonl"));
+  EXPECT_NE(rejects.find("broken.mp4"), std::string::npos);
+  EXPECT_NE(rejects.find("not_a_video"), std::string::npos);
+}
+
+TEST_F(Pipeline, SecondEncodingDoesNothingNewAndKeepsTheManifest) {
+  const std::string before = read_file(at("corpus/manifest.jsonl"));
+  const auto again = run_program("encode_dataset --input " + at("shapes") + " --output " +
+                                 at("corpus") + " --max-rejected-share 0.1");
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(read_file(at("corpus/manifest.jsonl")), before);
+}
+
+TEST_F(Pipeline, TooManyRejectsEndWithThree) {
+  const auto strict = run_program("encode_dataset --input " + at("shapes") + " --output " +
+                                  at("corpus") + " --max-rejected-share 0.01");
+  EXPECT_EQ(strict.exit_code, 3);
+  EXPECT_NE(strict.err.find("1 of 13"), std::string::npos) << strict.err;
+}
+
+TEST_F(Pipeline, TrainsSamplesAndWritesAVideoOfTheAskedSize) {
+  const auto trained =
+      run_program("mpirun -np 2 " + train("run", "--set steps=4 --set checkpoint.every_steps=2"));
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  int lines = 0;
+  for_each_json_line(at("run/metrics.jsonl"), [&](const Json& line, int) {
+    ++lines;
+    for (const char* key : {"step", "loss", "grad_norm", "lr", "step_time_s", "data_wait_s",
+                            "samples", "tokens", "tflops", "balance", "skipped"}) {
+      EXPECT_TRUE(line.contains(key)) << key;
+    }
+    EXPECT_EQ(line["samples"], 4);
+  });
+  EXPECT_EQ(lines, 4);
+  const auto sampled = run_program("sample --checkpoint " + at("run") +
+                                   " --prompt 'a red circle' --steps 2 "
+                                   "--frames 9 --height 48 --width 80 --output " +
+                                   at("red.mp4"));
+  ASSERT_EQ(sampled.exit_code, 0) << sampled.err;
+  data::VideoReader reader;
+  const auto frames = reader.read({at("red.mp4")});
+  ASSERT_FALSE(data::skipped(frames)) << std::get<data::SkipReason>(frames).detail;
+  EXPECT_EQ(std::get<data::Frames>(frames).num_frames, 9);
+  EXPECT_EQ(std::get<data::Frames>(frames).height, 48);
+  EXPECT_EQ(std::get<data::Frames>(frames).width, 80);
+}
+
+TEST_F(Pipeline, KilledTrainingResumesBitEqual) {
+  const std::string settings =
+      "--set steps=30 --set checkpoint.every_steps=5 --set checkpoint.keep_last=0";
+  const auto unbroken = run_program("mpirun -np 2 " + train("unbroken", settings));
+  ASSERT_EQ(unbroken.exit_code, 0) << unbroken.err;
+  // Kills one rank, with SIGKILL, once step 7 is in the metrics.
+  const auto killed = run_program("mpirun -np 2 " + train("killed", settings) +
+                                  " & job=$!; while ! grep -qs '\"step\":7,' " +
+                                  at("killed/metrics.jsonl") + "; do sleep 0.02; done; " +
+                                  "pkill -9 -n -f -- 'run.dir=" + at("killed") + "'; wait $job");
+  EXPECT_NE(killed.exit_code, 0);
+  const auto resumed = run_program("mpirun -np 2 " + train("killed", settings));
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_NE(resumed.err.find("resuming from"), std::string::npos) << resumed.err;
+  for (const char* file : {"model/diffusion_pytorch_model.safetensors",
+                           "ema/diffusion_pytorch_model.safetensors", "optimizer.safetensors"}) {
+    const std::string name = std::string("/checkpoints/step_00000030/") + file;
+    EXPECT_EQ(hash_file(at("unbroken" + name)), hash_file(at("killed" + name))) << file;
+  }
+}
+
+TEST_F(Pipeline, RankThatThrowsEndsAllRanksAndIsNamed) {
+  // Only the second rank is told of a corpus that is not there.
+  const auto start = std::chrono::steady_clock::now();
+  const auto failed =
+      run_program("mpirun -np 1 " + train("mixed", "--set steps=1000") + " : -np 1 " +
+                  train("mixed", "--set steps=1000 --set dit.corpus=/nowhere"));
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  EXPECT_EQ(failed.exit_code, 2);
+  EXPECT_NE(failed.err.find("rank 1 of 2"), std::string::npos) << failed.err;
+  EXPECT_LT(seconds, 15);  // nobody waits for the rank that left
+}
+
+TEST_F(Pipeline, ConfigTypoEndsWithTwoAndWritesNothing) {
+  const auto failed = run_program(train("typo", "--set optimizer.learning_rate=1"));
+  EXPECT_EQ(failed.exit_code, 2);
+  EXPECT_NE(failed.err.find("learning_rate"), std::string::npos) << failed.err;
+  EXPECT_FALSE(fs::exists(at("typo")));
+  const auto mistyped = run_program(train("typo", "--set steps=many"));
+  EXPECT_EQ(mistyped.exit_code, 2);
+  EXPECT_FALSE(fs::exists(at("typo")));
+}
+
+TEST_F(Pipeline, ShippedConfigsParseAndPrintWhatTheyMean) {
+  for (const auto& entry : fs::directory_iterator(shipped_folder("configs"))) {
+    if (entry.path().extension() != ".yaml") continue;
+    const auto printed = run_program("train --print-config --config " + entry.path().string());
+    EXPECT_EQ(printed.exit_code, 0) << entry.path() << ": " << printed.err;
+    std::ofstream(at("printed.yaml")) << printed.out;
+    const auto again = run_program("train --print-config --config " + at("printed.yaml"));
+    EXPECT_EQ(again.out, printed.out) << entry.path();
+  }
+}
+
+}  // namespace
+}  // namespace zoetrope

@@ -1,0 +1,90 @@
+// Checkpoints are whole or not there.
+#include "train/checkpoint.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace zoetrope::train {
+namespace {
+namespace fs = std::filesystem;
+
+class Checkpoints : public testing::Test {
+ protected:
+  void SetUp() override {
+    run_ = fs::temp_directory_path() /
+           ("zoetrope_checkpoint_test_" +
+            std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::remove_all(run_);
+  }
+  void TearDown() override { fs::remove_all(run_); }
+
+  fs::path publish(std::int64_t step) {
+    return publish_checkpoint(run_, step, "dit", [&](const fs::path& folder) {
+      fs::create_directories(folder / "model");
+      write_file_atomically(folder / "model" / "weights", "step " + std::to_string(step));
+      write_file_atomically(folder / "state.json", "{}");
+    });
+  }
+  fs::path run_;
+};
+
+TEST_F(Checkpoints, AreFoundInOrderOfSteps) {
+  publish(200);
+  publish(1000);
+  publish(30);
+  const auto found = find_checkpoints(run_);
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0].step, 30);
+  EXPECT_EQ(found[2].step, 1000);
+  EXPECT_EQ(resolve_checkpoint(run_), found[2].folder);
+  EXPECT_EQ(resolve_checkpoint(found[0].folder), found[0].folder);
+}
+
+TEST_F(Checkpoints, FailureWhileWritingLeavesTheOldOnes) {
+  publish(1);
+  EXPECT_THROW(
+      publish_checkpoint(run_, 2, "dit", [](const fs::path&) { throw Error("disk full"); }), Error);
+  ASSERT_EQ(find_checkpoints(run_).size(), 1u);
+  prune_checkpoints(run_, 0);
+  EXPECT_FALSE(fs::exists(run_ / "checkpoints" / "step_00000002.tmp"));
+}
+
+TEST_F(Checkpoints, TruncatedOrMissingFilesAreLeftOut) {
+  publish(1);
+  fs::resize_file(publish(2) / "model" / "weights", 3);
+  fs::remove(publish(3) / "state.json");
+  fs::remove(publish(4) / "manifest.json");
+  const auto found = find_checkpoints(run_);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].step, 1);
+}
+
+TEST_F(Checkpoints, FlippedByteIsFoundByVerify) {
+  const auto folder = publish(1);
+  EXPECT_TRUE(verify_checkpoint(folder));
+  std::fstream file(folder / "model" / "weights", std::ios::in | std::ios::out);
+  file.put('S');
+  file.close();
+  EXPECT_FALSE(verify_checkpoint(folder));
+}
+
+TEST_F(Checkpoints, PruningKeepsTheNewest) {
+  for (int step = 1; step <= 5; ++step) publish(step);
+  prune_checkpoints(run_, 2);
+  const auto found = find_checkpoints(run_);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].step, 4);
+  EXPECT_EQ(found[1].step, 5);
+}
+
+TEST_F(Checkpoints, NothingToResolveIsTheUsersMistake) {
+  fs::create_directories(run_);
+  EXPECT_THROW(resolve_checkpoint(run_), ConfigError);
+}
+
+}  // namespace
+}  // namespace zoetrope::train

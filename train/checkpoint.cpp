@@ -1,0 +1,141 @@
+// Publishing, finding and removing checkpoints.
+#include "train/checkpoint.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/options.h"
+
+namespace zoetrope::train {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int kFormat = 1;
+constexpr const char* kManifest = "manifest.json";
+
+std::string folder_name(std::int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "step_%08lld", static_cast<long long>(step));
+  return name;
+}
+
+Json list_files(const fs::path& folder) {
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  Json files = Json::object();
+  for (const fs::path& path : paths) {
+    fsync_path(path);
+    files[fs::relative(path, folder).string()] = {{"bytes", fs::file_size(path)},
+                                                  {"xxh3", hash_file(path)}};
+  }
+  return files;
+}
+
+// Empty when the folder is a whole checkpoint; else what is wrong with it.
+std::string defect(const fs::path& folder) {
+  if (!fs::exists(folder / kManifest)) return "it has no manifest.json";
+  try {
+    const Json manifest = read_json(folder / kManifest);
+    if (manifest.at("format") != kFormat)
+      return concat("its format is ", manifest.at("format").dump());
+    for (const auto& [name, facts] : manifest.at("files").items()) {
+      std::error_code missing;
+      const auto bytes = fs::file_size(folder / name, missing);
+      if (missing) return concat(name, " is missing");
+      const auto expected = facts.at("bytes").get<std::uintmax_t>();
+      if (bytes != expected) return concat(name, " has ", bytes, " bytes, not ", expected);
+    }
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool is_step_folder(const fs::path& path) {
+  return path.filename().string().starts_with("step_") && path.extension() != ".tmp";
+}
+
+}  // namespace
+
+fs::path publish_checkpoint(const fs::path& run_folder, std::int64_t step, const std::string& task,
+                            const std::function<void(const fs::path&)>& write) {
+  const fs::path folder = run_folder / "checkpoints" / folder_name(step);
+  const fs::path temporary = folder.string() + ".tmp";
+  fs::remove_all(temporary);
+  fs::create_directories(temporary);
+  write(temporary);
+  const Json manifest{{"format", kFormat},
+                      {"step", step},
+                      {"task", task},
+                      {"versions", {{"zoetrope", version()}, {"torch", "2.11.0"}}},
+                      {"files", list_files(temporary)}};
+  write_json(temporary / kManifest, manifest);
+  fsync_path(temporary);
+  fs::remove_all(folder);
+  fs::rename(temporary, folder);
+  fsync_path(folder.parent_path());
+  return folder;
+}
+
+std::vector<FoundCheckpoint> find_checkpoints(const fs::path& run_folder) {
+  std::vector<FoundCheckpoint> found;
+  const fs::path parent = run_folder / "checkpoints";
+  if (!fs::is_directory(parent)) return found;
+  for (const auto& entry : fs::directory_iterator(parent)) {
+    if (!is_step_folder(entry.path())) continue;
+    if (const std::string reason = defect(entry.path()); !reason.empty()) {
+      log_warn("checkpoint ", entry.path().string(), " is left out: ", reason);
+      continue;
+    }
+    const Json manifest = read_json(entry.path() / kManifest);
+    found.push_back({manifest.at("step").get<std::int64_t>(), entry.path()});
+  }
+  std::sort(found.begin(), found.end(), [](auto& a, auto& b) { return a.step < b.step; });
+  return found;
+}
+
+bool verify_checkpoint(const fs::path& folder) {
+  const Json manifest = read_json(folder / kManifest);
+  for (const auto& [name, facts] : manifest.at("files").items()) {
+    if (hash_file(folder / name) != facts.at("xxh3").get<std::string>()) {
+      log_warn("checkpoint ", folder.string(), " is left out: ", name,
+               " does not have the hash of the manifest");
+      return false;
+    }
+  }
+  return true;
+}
+
+void prune_checkpoints(const fs::path& run_folder, std::int64_t keep_last) {
+  const fs::path parent = run_folder / "checkpoints";
+  if (!fs::is_directory(parent)) return;
+  std::vector<fs::path> temporary;
+  for (const auto& entry : fs::directory_iterator(parent)) {
+    if (entry.path().extension() == ".tmp") temporary.push_back(entry.path());
+  }
+  for (const fs::path& path : temporary) fs::remove_all(path);
+  if (keep_last == 0) return;
+  const auto found = find_checkpoints(run_folder);
+  for (std::size_t i = 0; i + keep_last < found.size(); ++i) fs::remove_all(found[i].folder);
+}
+
+fs::path resolve_checkpoint(const fs::path& path) {
+  if (fs::exists(path / kManifest)) {
+    const std::string reason = defect(path);
+    ZOETROPE_CHECK_CONFIG(reason.empty(), "checkpoint ", path.string(), ": ", reason);
+    return path;
+  }
+  const auto found = find_checkpoints(path);
+  ZOETROPE_CHECK_CONFIG(!found.empty(), path.string(),
+                        " is neither a checkpoint (no manifest.json) nor a run "
+                        "folder with a whole checkpoint under checkpoints/");
+  return found.back().folder;
+}
+
+}  // namespace zoetrope::train

@@ -1,0 +1,137 @@
+// The training step of the diffusion transformer: load, noise, predict the velocity, compare.
+#include "train/dit_task.h"
+
+#include <chrono>
+
+#include "base/error.h"
+#include "model/weights.h"
+#include "train/collate.h"
+
+namespace zoetrope::train {
+namespace {
+
+std::vector<std::int64_t> tokens_of(const data::Corpus& corpus, const model::DitConfig& dit) {
+  std::vector<std::int64_t> tokens;
+  for (const data::ClipRecord& clip : corpus.clips()) {
+    tokens.push_back((clip.latent_frames / dit.patch_size[0]) *
+                     (clip.latent_height / dit.patch_size[1]) *
+                     (clip.latent_width / dit.patch_size[2]));
+  }
+  return tokens;
+}
+
+const std::string& required_corpus(const DitTaskConfig& config) {
+  ZOETROPE_CHECK_CONFIG(!config.corpus.empty(),
+                        "dit.corpus is not set: give the folder that encode_dataset wrote");
+  return config.corpus;
+}
+
+}  // namespace
+
+DitTask::DitTask(const TrainConfig& config, launch::Communicator& world)
+    : config_(config),
+      rank_(world.rank()),
+      num_ranks_(world.size()),
+      dit_(config.dit.model, at::kCPU),
+      corpus_(required_corpus(config.dit)),
+      tokens_(tokens_of(corpus_, config.dit.model)) {
+  check_corpus();
+}
+
+void DitTask::check_corpus() const {
+  const model::DitConfig& dit = config_.dit.model;
+  const auto& clips = corpus_.clips();
+  ZOETROPE_CHECK_CONFIG(!clips.empty(), "corpus ", corpus_.folder().string(), " has no clips");
+  ZOETROPE_CHECK_CONFIG(config_.dit.global_batch >= num_ranks_, "dit.global_batch ",
+                        config_.dit.global_batch, " gives some of ", num_ranks_,
+                        " ranks no sample");
+  for (const data::ClipRecord& clip : clips) {
+    ZOETROPE_CHECK_CONFIG(clip.latent_channels == dit.in_channels, "corpus ",
+                          corpus_.folder().string(), " has ", clip.latent_channels,
+                          " latent channels, dit.model.in_channels is ", dit.in_channels);
+    ZOETROPE_CHECK_CONFIG(clip.latent_frames % dit.patch_size[0] == 0 &&
+                              clip.latent_height % dit.patch_size[1] == 0 &&
+                              clip.latent_width % dit.patch_size[2] == 0,
+                          "clip ", clip.source, ": latent ", clip.latent_frames, "x",
+                          clip.latent_height, "x", clip.latent_width,
+                          " is not a multiple of dit.model.patch_size");
+  }
+  const auto text = corpus_.text("");
+  ZOETROPE_CHECK_CONFIG(text.width == dit.text_dim, "corpus ", corpus_.folder().string(),
+                        " has text states of width ", text.width, ", dit.model.text_dim is ",
+                        dit.text_dim);
+}
+
+void DitTask::start(std::int64_t first_step) {
+  data::LoaderConfig loader;
+  loader.planner.global_batch = config_.dit.global_batch;
+  loader.planner.seed = static_cast<std::uint64_t>(config_.seed);
+  loader.caption_dropout = config_.dit.caption_dropout;
+  loader.prefetch_steps = static_cast<int>(config_.dit.prefetch_steps);
+  loader.num_threads = static_cast<int>(config_.dit.loader_threads);
+  loader.ram_cache_bytes = config_.dit.ram_cache_mb << 20;
+  loader_ = std::make_unique<data::Loader>(corpus_, loader, tokens_, rank_, num_ranks_, first_step);
+}
+
+LocalStep DitTask::forward_backward(std::int64_t step) {
+  const auto start = std::chrono::steady_clock::now();
+  const data::LoadedStep loaded = loader_->next();
+  LocalStep local;
+  local.data_wait_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  ZOETROPE_CHECK(loaded.plan.step == step, "loader is at step ", loaded.plan.step, ", not ", step);
+
+  CollateConfig collating;
+  collating.seed = static_cast<std::uint64_t>(config_.seed);
+  collating.global_batch = config_.dit.global_batch;
+  collating.patch = config_.dit.model.patch_size;
+  collating.flow = config_.dit.flow;
+  const PackedBatch batch = collate(loaded.samples, step, collating);
+
+  const auto compute_type = config_.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  const at::Tensor velocity_TK = dit_.forward(batch.input, compute_type);
+  const at::Tensor loss = ((velocity_TK - batch.target_TK).square() * batch.weight_T1).sum();
+  loss.backward();
+
+  local.loss = loss.item<double>();
+  local.balance = loaded.plan.balance;
+  local.samples = static_cast<std::int64_t>(loaded.samples.size());
+  for (std::size_t s = 0; s < loaded.samples.size(); ++s) {
+    const std::int64_t tokens = batch.input.grids[s].tokens();
+    local.tokens += tokens;
+    local.flops += 3 * model::forward_flops(config_.dit.model, tokens, batch.input.text_lengths[s]);
+  }
+  return local;
+}
+
+void DitTask::save_model(const std::filesystem::path& folder) {
+  model::save_dit(dit_, folder, at::kFloat);
+}
+
+void DitTask::load_model(const std::filesystem::path& folder) {
+  model::load_weights(dit_, folder);
+}
+
+Json DitTask::context() const {
+  const Json& header = corpus_.header();
+  return Json{{"vae", header.value("vae", Json())},
+              {"text_encoder", header.value("text_encoder", Json())},
+              {"fps", header.value("fps", 0.0)}};
+}
+
+std::string DitTask::describe() {
+  std::int64_t total = 0, longest = 0;
+  for (const std::int64_t tokens : tokens_) {
+    total += tokens;
+    longest = std::max(longest, tokens);
+  }
+  const auto clips = static_cast<double>(tokens_.size());
+  const double per_step =
+      static_cast<double>(total) / clips * static_cast<double>(config_.dit.global_batch);
+  return concat("clips: ", tokens_.size(), "\ntokens a clip: ", static_cast<double>(total) / clips,
+                " mean, ", longest, " at most\ntokens a step: ", per_step,
+                "\nepochs: ", static_cast<double>(config_.steps * config_.dit.global_batch) / clips,
+                "\n");
+}
+
+}  // namespace zoetrope::train

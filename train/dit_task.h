@@ -1,0 +1,37 @@
+// Task "dit": fits the diffusion transformer on packed latents by flow matching.
+#pragma once
+
+#include <memory>
+
+#include "data/corpus.h"
+#include "data/loader.h"
+#include "model/dit.h"
+#include "train/task.h"
+
+namespace zoetrope::train {
+
+class DitTask : public Task {
+ public:
+  DitTask(const TrainConfig& config, launch::Communicator& world);
+  model::Module& module() override { return dit_; }
+  void init_weights(std::uint64_t seed) override { dit_.init_weights(seed); }
+  void start(std::int64_t first_step) override;
+  LocalStep forward_backward(std::int64_t step) override;
+  void save_model(const std::filesystem::path& folder) override;
+  void load_model(const std::filesystem::path& folder) override;
+  Json model_config() const override { return model::dit_config_to_json(config_.dit.model); }
+  Json context() const override;
+  std::string describe() override;
+
+ private:
+  void check_corpus() const;
+
+  TrainConfig config_;
+  int rank_, num_ranks_;
+  model::Dit dit_;
+  data::Corpus corpus_;
+  std::vector<std::int64_t> tokens_;  // of each clip
+  std::unique_ptr<data::Loader> loader_;
+};
+
+}  // namespace zoetrope::train

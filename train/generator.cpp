@@ -1,0 +1,142 @@
+// Loads DiT, VAE and text encoder, and runs them one after another.
+#include "train/generator.h"
+
+#include <algorithm>
+
+#include <ATen/core/grad_mode.h>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "train/checkpoint.h"
+
+namespace zoetrope::train {
+namespace fs = std::filesystem;
+namespace {
+
+struct Located {
+  fs::path dit;
+  Json context = Json::object();
+};
+
+// A folder with config.json is a transformer as diffusers or model/pretrained keep it; anything
+// else must be one of our checkpoints.
+Located locate(const GeneratorConfig& config) {
+  fs::path path = config.checkpoint;
+  if (!fs::exists(path)) path = find_weights(config.checkpoint);
+  if (fs::exists(path / "transformer" / "config.json")) return {path / "transformer"};
+  if (fs::exists(path / "config.json")) {
+    Located found{path};
+    if (fs::exists(path / "context.json")) found.context = read_json(path / "context.json");
+    return found;
+  }
+  const fs::path checkpoint = resolve_checkpoint(path);
+  const Json state = read_json(checkpoint / "state.json");
+  return {checkpoint / config.weights, state.at("context")};
+}
+
+std::string chosen(const std::string& given, const Json& context, const char* what,
+                   const char* flag) {
+  if (!given.empty()) return given;
+  const std::string name = context.contains(what) && context.at(what).is_object()
+                               ? context.at(what).value("name", "")
+                               : "";
+  ZOETROPE_CHECK_CONFIG(!name.empty(), "the checkpoint does not say which ", what,
+                        " it was trained with: give ", flag);
+  return name;
+}
+
+// The latents a DiT learned only mean something to the VAE that made them.
+void check_latents(const model::DitConfig& dit, const model::VaeConfig& vae) {
+  ZOETROPE_CHECK_CONFIG(dit.out_channels == vae.z_dim, "the checkpoint makes ", dit.out_channels,
+                        " latent channels, the VAE decodes ", vae.z_dim);
+}
+
+}  // namespace
+
+VideoGenerator::VideoGenerator(const GeneratorConfig& config) {
+  const Located located = locate(config);
+  folder_ = located.dit;
+  dit_ = model::load_dit(located.dit, at::kCPU);
+  vae_ =
+      model::load_vae(find_weights(chosen(config.vae, located.context, "vae", "--vae")), at::kCPU);
+  text_ = std::make_unique<model::TextPipeline>(
+      find_weights(chosen(config.text_encoder, located.context, "text_encoder", "--text-encoder")),
+      at::kCPU);
+  check_latents(dit_->config(), vae_->config());
+  ZOETROPE_CHECK_CONFIG(text_->width() == dit_->config().text_dim,
+                        "the checkpoint reads text states of width ", dit_->config().text_dim,
+                        ", the text encoder gives ", text_->width());
+  dit_->set_requires_grad(false);
+  vae_->set_requires_grad(false);
+  if (located.context.value("fps", 0.0) > 0) fps_ = located.context.at("fps").get<double>();
+}
+
+model::SampleRequest VideoGenerator::make_request(const VideoPrompt& prompt,
+                                                  const at::Tensor& text_LE,
+                                                  const at::Tensor& null_text_LE,
+                                                  std::uint64_t seed) const {
+  const model::VaeConfig& vae = vae_->config();
+  const auto& patch = dit_->config().patch_size;
+  const int frames_step = vae.time_stride() * static_cast<int>(patch[0]);
+  const int height_step = vae.space_stride() * static_cast<int>(patch[1]);
+  const int width_step = vae.space_stride() * static_cast<int>(patch[2]);
+  ZOETROPE_CHECK_CONFIG(prompt.frames >= 1 && (prompt.frames - 1) % frames_step == 0, "--frames ",
+                        prompt.frames, " is not 1 + a multiple of ", frames_step);
+  ZOETROPE_CHECK_CONFIG(prompt.height > 0 && prompt.height % height_step == 0, "--height ",
+                        prompt.height, " is not a multiple of ", height_step);
+  ZOETROPE_CHECK_CONFIG(prompt.width > 0 && prompt.width % width_step == 0, "--width ",
+                        prompt.width, " is not a multiple of ", width_step);
+  model::SampleRequest request;
+  request.channels = vae.z_dim;
+  request.frames = 1 + (prompt.frames - 1) / vae.time_stride();
+  request.height = prompt.height / vae.space_stride();
+  request.width = prompt.width / vae.space_stride();
+  request.text_LE = text_LE;
+  request.null_text_LE = null_text_LE;
+  request.seed = seed;
+  request.index = prompt.index;
+  return request;
+}
+
+std::vector<data::Frames> VideoGenerator::generate(const std::vector<VideoPrompt>& prompts,
+                                                   std::uint64_t seed,
+                                                   const model::SampleConfig& config, int pack_size,
+                                                   const std::function<void()>& on_step) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::string> texts;
+  for (const VideoPrompt& prompt : prompts) {
+    texts.push_back(prompt.text);
+    texts.push_back(prompt.negative);
+  }
+  const auto states = text_->encode(texts);
+  std::vector<model::SampleRequest> requests;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    requests.push_back(make_request(prompts[i], states[2 * i], states[2 * i + 1], seed));
+  }
+  std::vector<data::Frames> clips;
+  for (std::size_t first = 0; first < requests.size(); first += pack_size) {
+    const std::size_t last = std::min(requests.size(), first + pack_size);
+    const std::vector<model::SampleRequest> pack(requests.begin() + first, requests.begin() + last);
+    const auto latents = model::sample_latents(*dit_, pack, config, [&](int) {
+      if (on_step) on_step();
+    });
+    for (const at::Tensor& latent : latents) clips.push_back(decode(latent));
+  }
+  return clips;
+}
+
+data::Frames VideoGenerator::decode(const at::Tensor& latent) {
+  const at::Tensor pixels = vae_->decode(vae_->denormalise(latent.unsqueeze(0)));
+  data::Frames frames;
+  frames.num_frames = static_cast<int>(pixels.size(2));
+  frames.height = static_cast<int>(pixels.size(3));
+  frames.width = static_cast<int>(pixels.size(4));
+  frames.fps = fps_;
+  for (int i = 0; i < frames.num_frames; ++i) frames.pts_s.push_back(i / fps_);
+  frames.rgb.resize(frames.frame_bytes() * frames.num_frames);
+  model::rgb_from_pixels(pixels, frames.rgb.data());
+  return frames;
+}
+
+}  // namespace zoetrope::train

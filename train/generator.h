@@ -1,0 +1,59 @@
+// Checkpoint + prompts -> frames: what sample and evaluate share.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/frames.h"
+#include "model/dit.h"
+#include "model/sampler.h"
+#include "model/text_encoder.h"
+#include "model/vae.h"
+
+namespace zoetrope::train {
+
+struct GeneratorConfig {
+  std::string
+      checkpoint;  // run folder, checkpoint, diffusers transformer folder, or a shipped NAME
+  std::string weights = "ema";  // or "model"; of our own checkpoints
+  std::string vae;           // NAME or folder; empty: the one that the checkpoint was trained with
+  std::string text_encoder;  // likewise
+};
+
+struct VideoPrompt {
+  std::string text, negative;
+  int frames = 17, height = 64, width = 64;  // pixels
+  std::int64_t index = 0;                    // names the noise, together with the seed
+};
+
+class VideoGenerator {
+ public:
+  explicit VideoGenerator(const GeneratorConfig& config);
+
+  // One clip a prompt, in order. Prompts are sampled in packs of at most `pack_size`; the result
+  // does not depend on it. ConfigError with the numbers when a size is not a multiple of the
+  // strides.
+  std::vector<data::Frames> generate(const std::vector<VideoPrompt>& prompts, std::uint64_t seed,
+                                     const model::SampleConfig& config, int pack_size,
+                                     const std::function<void()>& on_step = {});
+
+  double fps() const { return fps_; }  // of the training corpus; 16 if unknown
+  const std::filesystem::path& folder() const { return folder_; }  // of the weights in use
+
+ private:
+  model::SampleRequest make_request(const VideoPrompt& prompt, const at::Tensor& text_LE,
+                                    const at::Tensor& null_text_LE, std::uint64_t seed) const;
+  data::Frames decode(const at::Tensor& latent);
+
+  std::filesystem::path folder_;
+  std::unique_ptr<model::Dit> dit_;
+  std::unique_ptr<model::Vae> vae_;
+  std::unique_ptr<model::TextPipeline> text_;
+  double fps_ = 16;
+};
+
+}  // namespace zoetrope::train

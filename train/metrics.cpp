@@ -1,0 +1,80 @@
+// Metrics to metrics.jsonl, TensorBoard and the console.
+#include "train/metrics.h"
+
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/progress.h"
+
+namespace zoetrope::train {
+namespace {
+
+void drop_lines_after(const std::filesystem::path& path, std::int64_t step) {
+  if (!std::filesystem::exists(path)) return;
+  std::string kept;
+  for_each_json_line(path, [&](const Json& line, int) {
+    if (line.at("step").get<std::int64_t>() <= step) kept += line.dump() + "\n";
+  });
+  write_file_atomically(path, kept);
+}
+
+Json to_json(const StepMetrics& m) {
+  Json json{{"step", m.step},
+            {"loss", m.loss},
+            {"grad_norm", m.grad_norm},
+            {"lr", m.lr},
+            {"step_time_s", m.step_time_s},
+            {"data_wait_s", m.data_wait_s},
+            {"samples", m.samples},
+            {"tokens", m.tokens},
+            {"tflops", m.tflops},
+            {"balance", m.balance},
+            {"skipped", m.skipped}};
+  for (const auto& [name, value] : m.parts) json[name] = value;
+  return json;
+}
+
+}  // namespace
+
+MetricsWriter::MetricsWriter(const std::filesystem::path& run_folder, std::int64_t first_step,
+                             std::int64_t total_steps, std::int64_t log_every_steps)
+    : events_(run_folder / "tensorboard"),
+      first_step_(first_step),
+      total_steps_(total_steps),
+      log_every_steps_(log_every_steps) {
+  const auto path = run_folder / "metrics.jsonl";
+  drop_lines_after(path, first_step);
+  lines_.open(path, std::ios::app);
+  ZOETROPE_CHECK(lines_.good(), "cannot write ", path.string());
+}
+
+void MetricsWriter::write(const StepMetrics& m) {
+  lines_ << to_json(m).dump() << std::endl;
+  events_.scalar("train/loss", m.loss, m.step);
+  events_.scalar("train/grad_norm", m.grad_norm, m.step);
+  events_.scalar("train/lr", m.lr, m.step);
+  events_.scalar("speed/step_time_s", m.step_time_s, m.step);
+  events_.scalar("speed/data_wait_s", m.data_wait_s, m.step);
+  events_.scalar("speed/tflops", m.tflops, m.step);
+  for (const auto& [name, value] : m.parts) events_.scalar("train/" + name, value, m.step);
+  events_.flush();
+
+  seconds_ += m.step_time_s;
+  if (m.step % log_every_steps_ != 0 && m.step != total_steps_ && m.step != first_step_ + 1) return;
+  const double mean_s = seconds_ / static_cast<double>(m.step - first_step_);
+  char line[256];
+  std::snprintf(line, sizeof(line),
+                "step %lld/%lld  loss %.4f  grad %.3f  lr %.2e  %.3f s/step  %.1f samples/s  "
+                "%.0f tokens/s  %.3f TFLOP/s  wait %.0f%%  balance %.3f  ETA %s",
+                static_cast<long long>(m.step), static_cast<long long>(total_steps_), m.loss,
+                m.grad_norm, m.lr, m.step_time_s, static_cast<double>(m.samples) / m.step_time_s,
+                static_cast<double>(m.tokens) / m.step_time_s, m.tflops,
+                100 * m.data_wait_s / m.step_time_s, m.balance,
+                format_duration(mean_s * static_cast<double>(total_steps_ - m.step)).c_str());
+  log_info(line);
+}
+
+}  // namespace zoetrope::train

@@ -1,0 +1,16 @@
+// Tasks by name.
+#include "train/task.h"
+
+#include "base/error.h"
+#include "train/dit_task.h"
+#include "train/vae_task.h"
+
+namespace zoetrope::train {
+
+std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Communicator& world) {
+  if (config.task == "dit") return std::make_unique<DitTask>(config, world);
+  if (config.task == "vae") return std::make_unique<VaeTask>(config, world);
+  throw ConfigError(concat("task ", config.task, " is neither dit nor vae"));
+}
+
+}  // namespace zoetrope::train

@@ -1,0 +1,50 @@
+// What is trained: the model, its data and its loss. The one trainer drives any Task.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/json.h"
+#include "launch/communicator.h"
+#include "model/module.h"
+#include "train/train_config.h"
+
+namespace zoetrope::train {
+
+// What one rank did in one step. Sums over ranks give the step's figures.
+struct LocalStep {
+  double loss = 0;                      // this rank's part of the global mean
+  std::map<std::string, double> parts;  // the same for the terms of the loss
+  std::int64_t samples = 0, tokens = 0;
+  double flops = 0;    // useful: no padding, no recomputation
+  double balance = 1;  // of the step's plan; the same on every rank
+  double data_wait_s = 0;
+};
+
+class Task {
+ public:
+  virtual ~Task() = default;
+  virtual model::Module& module() = 0;
+  // Fresh weights: a pure function of the seed, the same on every rank.
+  virtual void init_weights(std::uint64_t seed) = 0;
+  // Starts loading; the next forward_backward is `first_step` (from 1).
+  virtual void start(std::int64_t first_step) = 0;
+  // Adds the gradients of this rank's part of the global mean loss to the parameters' gradients.
+  virtual LocalStep forward_backward(std::int64_t step) = 0;
+  // The model as a folder that diffusers loads, with the module's present weights, in fp32.
+  virtual void save_model(const std::filesystem::path& folder) = 0;
+  virtual void load_model(const std::filesystem::path& folder) = 0;
+  // config.json of the model, to compare with a checkpoint's.
+  virtual Json model_config() const = 0;
+  // What a sampler must know beside the weights (VAE, text encoder); kept in the checkpoint.
+  virtual Json context() const = 0;
+  // One line a fact for --dry-run.
+  virtual std::string describe() = 0;
+};
+
+std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Communicator& world);
+
+}  // namespace zoetrope::train

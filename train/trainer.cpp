@@ -1,0 +1,203 @@
+// The training loop and its checkpoints.
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include <ATen/Parallel.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "model/weights.h"
+#include "train/checkpoint.h"
+
+namespace zoetrope::train {
+namespace fs = std::filesystem;
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Rank 0 decides, all ranks follow; its failure is theirs.
+std::string from_rank_zero(launch::Communicator& world, const std::string& mine) {
+  return world.all_gather(world.rank() == 0 ? mine : std::string())[0];
+}
+
+// Sums over ranks of what each one did; parts keep their names.
+LocalStep sum_over_ranks(LocalStep local, launch::Communicator& world) {
+  std::vector<double> values = {local.loss, static_cast<double>(local.samples),
+                                static_cast<double>(local.tokens), local.flops};
+  for (const auto& [name, value] : local.parts) values.push_back(value);
+  world.all_reduce_sum(std::span<double>(values));
+  local.loss = values[0];
+  local.samples = static_cast<std::int64_t>(values[1]);
+  local.tokens = static_cast<std::int64_t>(values[2]);
+  local.flops = values[3];
+  std::size_t next = 4;
+  for (auto& [name, value] : local.parts) value = values[next++];
+  std::vector<double> slowest = {local.data_wait_s};
+  world.all_reduce_max(slowest);
+  local.data_wait_s = slowest[0];
+  return local;
+}
+
+void check_same_model(const Json& now, const fs::path& folder) {
+  const Json then = read_json(folder / "config.json");
+  for (const auto& [key, value] : now.items()) {
+    if (key == "latents_mean" || key == "latents_std") continue;  // measured, not chosen
+    ZOETROPE_CHECK_CONFIG(then.contains(key) && then.at(key) == value, "checkpoint ",
+                          folder.string(), " does not fit the config: ", key, " is ",
+                          then.contains(key) ? then.at(key).dump() : "missing", " there and ",
+                          value.dump(), " here");
+  }
+}
+
+}  // namespace
+
+Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
+    : config_(config), world_(world) {
+  task_ = make_task(config, world);
+  if (world.rank() == 0) {
+    fs::create_directories(config.run.dir);
+    lock_ = std::make_unique<FolderLock>(config.run.dir, "train");
+  }
+  world.barrier();
+}
+
+Trainer::~Trainer() = default;
+
+fs::path Trainer::choose_checkpoint(const std::string& from) {
+  if (from != "auto" && from != "none") return resolve_checkpoint(from);
+  auto found = find_checkpoints(config_.run.dir);
+  if (from == "none") {
+    ZOETROPE_CHECK_CONFIG(found.empty(), "run folder ", config_.run.dir, " already has ",
+                          found.size(),
+                          " checkpoints: use --resume auto to go on, or another run.dir");
+    return {};
+  }
+  while (!found.empty() && !verify_checkpoint(found.back().folder)) found.pop_back();
+  return found.empty() ? fs::path() : found.back().folder;
+}
+
+void Trainer::start(const std::string& from) {
+  const std::string chosen =
+      from_rank_zero(world_, world_.rank() == 0 ? choose_checkpoint(from).string() : "");
+  if (chosen.empty() && config_.init_from.empty()) {
+    task_->init_weights(static_cast<std::uint64_t>(config_.seed));
+  } else if (chosen.empty()) {
+    const fs::path weights = find_weights(config_.init_from);
+    check_same_model(task_->model_config(), weights);
+    task_->load_model(weights);
+  }
+  optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer);
+  if (!chosen.empty()) load(chosen);
+  ZOETROPE_CHECK_CONFIG(steps_done_ <= config_.steps, "checkpoint ", chosen, " is at step ",
+                        steps_done_, ", the config ends at ", config_.steps);
+  task_->start(steps_done_ + 1);
+  if (world_.rank() == 0) write_run_files();
+}
+
+void Trainer::write_run_files() {
+  const fs::path folder = config_.run.dir;
+  prune_checkpoints(folder, 0);
+  write_file_atomically(folder / "config.yaml", print_config(config_, true));
+  write_json(folder / "versions.json", Json{{"zoetrope", version()},
+                                            {"torch", "2.11.0"},
+                                            {"ranks", world_.size()},
+                                            {"threads_per_rank", at::get_num_threads()}});
+  metrics_ =
+      std::make_unique<MetricsWriter>(folder, steps_done_, config_.steps, config_.log_every_steps);
+  log_info("training ", task_->module().num_parameters(), " parameters to step ", config_.steps,
+           " on ", world_.size(), " ranks x ", at::get_num_threads(), " threads, run folder ",
+           folder.string(), steps_done_ > 0 ? concat(", resumed after step ", steps_done_) : "");
+}
+
+StepMetrics Trainer::step(std::int64_t step) {
+  const auto start = Clock::now();
+  optimizer_->zero_gradients();
+  const LocalStep global = sum_over_ranks(task_->forward_backward(step), world_);
+  world_.all_reduce_sum(optimizer_->gradients());
+
+  StepMetrics metrics;
+  metrics.step = step;
+  metrics.lr = learning_rate(config_.optimizer, step, config_.steps);
+  metrics.grad_norm = optimizer_->gradient_norm();
+  const double limit = config_.optimizer.max_grad_norm;
+  const double scale = limit > 0 ? std::min(1.0, limit / (metrics.grad_norm + 1e-12)) : 1.0;
+  if (std::isfinite(metrics.grad_norm)) {
+    optimizer_->update(step, metrics.lr, scale);
+  } else {
+    ++skipped_;
+    log_error("step ", step, ": gradients are not finite; the step is left out on all ranks");
+  }
+  metrics.loss = global.loss;
+  metrics.parts = global.parts;
+  metrics.samples = global.samples;
+  metrics.tokens = global.tokens;
+  metrics.balance = global.balance;
+  metrics.data_wait_s = global.data_wait_s;
+  metrics.skipped = skipped_;
+  metrics.step_time_s = seconds_since(start);
+  metrics.tflops = global.flops / metrics.step_time_s * 1e-12;
+  return metrics;
+}
+
+void Trainer::run() {
+  while (steps_done_ < config_.steps) {
+    const StepMetrics metrics = step(steps_done_ + 1);
+    ++steps_done_;
+    if (metrics_) metrics_->write(metrics);
+    if (steps_done_ % config_.checkpoint.every_steps == 0 || steps_done_ == config_.steps) {
+      save(steps_done_);
+    }
+  }
+}
+
+void Trainer::save(std::int64_t step) {
+  if (world_.rank() == 0) {
+    const auto start = Clock::now();
+    const auto folder =
+        publish_checkpoint(config_.run.dir, step, config_.task, [&](const fs::path& to) {
+          task_->save_model(to / "model");
+          optimizer_->swap_averages();
+          task_->save_model(to / "ema");
+          optimizer_->swap_averages();
+          std::map<std::string, at::Tensor> moments;
+          for (const auto& [name, tensor] : optimizer_->first_moments())
+            moments["first." + name] = tensor;
+          for (const auto& [name, tensor] : optimizer_->second_moments())
+            moments["second." + name] = tensor;
+          model::save_tensors(to / "optimizer.safetensors", moments);
+          write_json(to / "state.json", Json{{"step", step},
+                                             {"skipped", skipped_},
+                                             {"seed", config_.seed},
+                                             {"context", task_->context()}});
+          write_file_atomically(to / "config.yaml", print_config(config_));
+        });
+    prune_checkpoints(config_.run.dir, config_.checkpoint.keep_last);
+    log_info("checkpoint ", folder.string(), " in ", seconds_since(start), " s");
+  }
+  world_.barrier();
+}
+
+void Trainer::load(const fs::path& checkpoint) {
+  check_same_model(task_->model_config(), checkpoint / "model");
+  optimizer_->swap_averages();
+  task_->load_model(checkpoint / "ema");
+  optimizer_->swap_averages();
+  task_->load_model(checkpoint / "model");
+  const auto moments = model::load_tensors(checkpoint / "optimizer.safetensors");
+  for (auto& [name, tensor] : optimizer_->first_moments())
+    tensor.copy_(moments.at("first." + name));
+  for (auto& [name, tensor] : optimizer_->second_moments())
+    tensor.copy_(moments.at("second." + name));
+  const Json state = read_json(checkpoint / "state.json");
+  steps_done_ = state.at("step").get<std::int64_t>();
+  skipped_ = state.at("skipped").get<std::int64_t>();
+  if (world_.rank() == 0) log_info("resuming from ", checkpoint.string());
+}
+
+}  // namespace zoetrope::train

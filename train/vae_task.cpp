@@ -1,0 +1,132 @@
+// The training step of the video autoencoder: crop, encode, draw, decode, compare.
+// B crops of one kind, C latent channels.
+#include "train/vae_task.h"
+
+#include <chrono>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/stack.h>
+
+#include "base/error.h"
+#include "model/vae_loss.h"
+#include "model/weights.h"
+
+namespace zoetrope::train {
+namespace {
+
+// Statistics of the latents are measured on so many crops of each kind.
+constexpr std::int64_t kStatisticsCrops = 32;
+
+Random crop_random(std::int64_t seed, std::int64_t step, std::int64_t sample) {
+  return Random(static_cast<std::uint64_t>(seed), Purpose::kCrop, static_cast<std::uint64_t>(step),
+                static_cast<std::uint64_t>(sample));
+}
+
+}  // namespace
+
+VaeTask::VaeTask(const TrainConfig& config, launch::Communicator& world)
+    : config_(config),
+      rank_(world.rank()),
+      num_ranks_(world.size()),
+      vae_(config.vae.model, at::kCPU) {
+  for (const CropConfig& crop : config.vae.crops) {
+    ZOETROPE_CHECK_CONFIG(crop.batch % num_ranks_ == 0, "vae.crops: a batch of ", crop.batch,
+                          " cannot be shared by ", num_ranks_, " ranks equally");
+  }
+}
+
+void VaeTask::start(std::int64_t) {
+  pool_ = std::make_unique<VideoPool>(config_.vae);
+}
+
+std::size_t VaeTask::draw_kind(std::int64_t step) const {
+  const auto& crops = config_.vae.crops;
+  double total = 0;
+  for (const CropConfig& crop : crops) total += crop.weight;
+  // Sample -1 never names a crop: its numbers choose the kind.
+  double draw = crop_random(config_.seed, step, -1).uniform() * total;
+  std::size_t kind = 0;
+  while (kind + 1 < crops.size() && draw >= crops[kind].weight) draw -= crops[kind++].weight;
+  return kind;
+}
+
+LocalStep VaeTask::forward_backward(std::int64_t step) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::size_t kind = draw_kind(step);
+  const CropConfig& crop = config_.vae.crops[kind];
+  const std::int64_t share = crop.batch / num_ranks_;
+  std::vector<at::Tensor> crops;
+  for (std::int64_t i = 0; i < share; ++i) {
+    Random random = crop_random(config_.seed, step, rank_ * share + i);
+    crops.push_back(pool_->crop(kind, random));
+  }
+  const at::Tensor pixels = at::stack(crops);
+  LocalStep local;
+  local.data_wait_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+
+  const model::Posterior posterior = vae_.encode(pixels);
+  const Random noise(static_cast<std::uint64_t>(config_.seed), Purpose::kLatentNoise,
+                     static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(rank_));
+  const at::Tensor reconstruction =
+      vae_.decode(model::draw_latents(posterior, noise, config_.vae.loss), false);
+  const model::VaeLoss loss = model::vae_loss(pixels, reconstruction, posterior, config_.vae.loss);
+  (loss.total / num_ranks_).backward();
+
+  local.loss = loss.total.item<double>() / num_ranks_;
+  for (const auto& [name, part] : loss.parts) local.parts[name] = part.item<double>() / num_ranks_;
+  local.samples = share;
+  local.tokens = pixels.numel() / 3;  // pixels
+  return local;
+}
+
+void VaeTask::measure_latents() {
+  const at::NoGradGuard no_grad;
+  at::Tensor sum, squares;
+  double count = 0;
+  for (std::int64_t i = 0; i < kStatisticsCrops; ++i) {
+    for (std::size_t kind = 0; kind < config_.vae.crops.size(); ++kind) {
+      Random random = crop_random(config_.seed, 0, i);
+      const at::Tensor mean =
+          vae_.encode(pool_->crop(kind, random).unsqueeze(0)).mean.to(at::kDouble);
+      const at::Tensor values_CN = mean[0].flatten(1);
+      const at::Tensor s = values_CN.sum(1), q = values_CN.square().sum(1);
+      sum = sum.defined() ? sum + s : s;
+      squares = squares.defined() ? squares + q : q;
+      count += static_cast<double>(values_CN.size(1));
+    }
+  }
+  const at::Tensor mean = sum / count;
+  const at::Tensor deviation = (squares / count - mean.square()).clamp_min(1e-12).sqrt();
+  const auto to_vector = [](const at::Tensor& t) {
+    return std::vector<double>(t.const_data_ptr<double>(), t.const_data_ptr<double>() + t.numel());
+  };
+  vae_.set_latent_statistics(to_vector(mean.contiguous()), to_vector(deviation.contiguous()));
+}
+
+void VaeTask::save_model(const std::filesystem::path& folder) {
+  measure_latents();
+  model::save_vae(vae_, folder, at::kFloat);
+}
+
+void VaeTask::load_model(const std::filesystem::path& folder) {
+  model::load_weights(vae_, folder);
+}
+
+Json VaeTask::model_config() const {
+  return model::vae_config_to_json(config_.vae.model);
+}
+
+std::string VaeTask::describe() {
+  std::string text = concat("compression: ", config_.vae.model.time_stride(), "x",
+                            config_.vae.model.space_stride(), "x", config_.vae.model.space_stride(),
+                            ", ", config_.vae.model.z_dim, " channels\n");
+  for (const CropConfig& crop : config_.vae.crops) {
+    text += concat("crops: ", crop.batch, " of ", crop.frames, "x", crop.height, "x", crop.width,
+                   ", weight ", crop.weight, "\n");
+  }
+  return text;
+}
+
+}  // namespace zoetrope::train

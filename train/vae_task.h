@@ -1,0 +1,36 @@
+// Task "vae": fits the video autoencoder on random crops.
+#pragma once
+
+#include <memory>
+
+#include "model/vae.h"
+#include "train/task.h"
+#include "train/video_pool.h"
+
+namespace zoetrope::train {
+
+class VaeTask : public Task {
+ public:
+  VaeTask(const TrainConfig& config, launch::Communicator& world);
+  model::Module& module() override { return vae_; }
+  void init_weights(std::uint64_t seed) override { vae_.init_weights(seed); }
+  void start(std::int64_t first_step) override;
+  LocalStep forward_backward(std::int64_t step) override;
+  // Measures the latents' mean and deviation with the weights that it saves.
+  void save_model(const std::filesystem::path& folder) override;
+  void load_model(const std::filesystem::path& folder) override;
+  Json model_config() const override;
+  Json context() const override { return Json::object(); }
+  std::string describe() override;
+
+ private:
+  std::size_t draw_kind(std::int64_t step) const;
+  void measure_latents();
+
+  TrainConfig config_;
+  int rank_, num_ranks_;
+  model::Vae vae_;
+  std::unique_ptr<VideoPool> pool_;
+};
+
+}  // namespace zoetrope::train
