@@ -1,104 +1,63 @@
 // A corpus on disk: clips as latents, their captions and text states, and what was left out.
 //
-//   corpus.json            what made it: format version, VAE and text encoder (name, hash), latent channels
-//   manifest.jsonl         one ClipRecord a line, sorted by id
+//   corpus.json            what made it: format version, VAE and text encoder (name, hash), latent
+//   channels manifest.jsonl         one ClipRecord a line, sorted by id texts.jsonl which text
+//   shard holds a state, sorted by id shards.jsonl           size and hash of every shard
 //   latents/*.h5           LatentRecords, written per rank, published whole
 //   text/*.h5              text states by caption hash, true length only
 //   rejects.jsonl          {"source", "code", "detail"}
+//   records/               journals of the ranks that wrote it (corpus_writer.h)
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
+#include "data/clip_record.h"
+#include "data/half_float.h"
+#include "data/manifest.h"
+#include "data/shard.h"
 
 namespace zoetrope::data {
 
-// Normalised latents ((mean - vae_mean) / vae_std), [channels, frames, height, width], row-major.
-struct LatentRecord {
-  std::string id;
-  int channels = 0, frames = 0, height = 0, width = 0;
-  std::vector<float> values;
+struct CorpusOptions {
+  bool skip_bad_shards =
+      false;  // leave out the clips of bad shards with a warning, instead of DataError
+  double wait_s = kVisibilityWaitS;  // for files that other machines have just written
+  std::int64_t text_cache_bytes = std::int64_t{256} << 20;
+  std::int64_t max_open_shards = 64;
 };
 
-// Hidden states of one caption, [length, width], true length only.
-struct TextRecord {
-  std::string id;   // hash_text(caption)
-  int length = 0, width = 0;
-  std::vector<float> values;
+// A shard that is not what shards.jsonl says, and the ids of the clips or texts that it takes
+// along.
+struct BadShard {
+  std::string file, reason;
+  std::vector<std::string> lost_ids;
 };
+// By size; with `hash_too` also by content, which reads the whole corpus.
+std::vector<BadShard> find_bad_shards(const std::filesystem::path& folder, bool hash_too,
+                                      double wait_s = kVisibilityWaitS);
 
-// One clip. `id` is the hash of (file content, time range, transform, VAE), hence a name for the work.
-struct ClipRecord {
-  std::string id;
-  std::string source;             // as the user's list named it
-  std::string content_hash;       // of the file
-  double start_s = 0, end_s = 0;  // pts range kept
-  double fps = 0;
-  int frames = 0, height = 0, width = 0, rotation_deg = 0;  // of the pixels encoded
-  int latent_channels = 0, latent_frames = 0, latent_height = 0, latent_width = 0;
-  std::string shard;              // file name under latents/
-  std::vector<std::string> captions;
-  std::vector<std::string> text_ids;  // TextRecord ids, one per caption
-  bool is_image() const { return frames == 1; }
-};
-
-Json to_json(const ClipRecord& record);
-ClipRecord clip_from_json(const Json& json, const std::string& place);  // DataError with the place
-
-// HDF5 file of float arrays by id: dataset /ID of rank 2 or 4, stored as 16-bit floats with fletcher32,
-// no timestamps: same records in the same order -> same bytes. Written to NAME.tmp, published on close().
-class ShardWriter {
- public:
-  explicit ShardWriter(const std::filesystem::path& path);
-  ~ShardWriter();  // without close(): the .tmp is removed
-  void add(const LatentRecord& record);
-  void add(const TextRecord& record);
-  void close();
-  std::int64_t bytes() const;  // of values so far
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
-
-// Throws DataError naming file and record on a bad checksum, a missing record or a wrong shape.
-class ShardReader {
- public:
-  explicit ShardReader(const std::filesystem::path& path);
-  ~ShardReader();
-  ShardReader(ShardReader&&) noexcept;
-  std::vector<std::string> ids() const;
-  LatentRecord latent(const std::string& id) const;
-  TextRecord text(const std::string& id) const;
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
-
-// A corpus opened for reading. Thread-safe (HDF5 calls are serialised inside).
+// A corpus opened for reading. Thread-safe (HDF5 calls are serialised inside). ConfigError when
+// FOLDER has none; DataError when a shard is missing or has the wrong size, naming it and what is
+// lost.
 class Corpus {
  public:
-  explicit Corpus(const std::filesystem::path& folder);
+  explicit Corpus(const std::filesystem::path& folder, CorpusOptions options = {});
   ~Corpus();
   const std::filesystem::path& folder() const;
-  const Json& header() const;                      // corpus.json
+  const Json& header() const;  // corpus.json
   const std::vector<ClipRecord>& clips() const;
   LatentRecord latent(const ClipRecord& clip) const;
-  TextRecord text(const std::string& text_id) const;  // "" gives the null text (stored like any caption)
+  // "" gives the null text (stored like any caption). Recently used states stay in memory.
+  TextRecord text(const std::string& text_id) const;
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// 4-D or 2-D float arrays survive storage with 11 bits of precision: the value that will be read back.
-float round_to_half(float value);
 
 }  // namespace zoetrope::data

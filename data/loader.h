@@ -1,4 +1,7 @@
 // Reads this rank's samples of each step ahead of time, in its own threads.
+// What a step holds is a function of (corpus, config, step, rank, number of ranks): the same for
+// any number of threads, and for a run that resumes at it. Caption draws are keyed by (seed, step,
+// global index), so they do not depend on the ranks either.
 #pragma once
 
 #include <cstdint>
@@ -13,29 +16,32 @@ namespace zoetrope::data {
 struct LoadedSample {
   PlannedSample plan;
   LatentRecord latent;
-  TextRecord text;          // of the caption drawn for this sample; the null text when dropped
+  TextRecord text;  // of the caption drawn for this sample; the null text when dropped
   std::string clip_id;
 };
 
 struct LoadedStep {
-  StepPlan plan;                        // of all ranks
-  std::vector<LoadedSample> samples;    // of this rank, in global order
+  StepPlan plan;                      // of all ranks
+  std::vector<LoadedSample> samples;  // of this rank, in global order
 };
 
 struct LoaderConfig {
   PlannerConfig planner;
-  double caption_dropout = 0.1;         // share of samples trained with the null text
+  double caption_dropout = 0.1;  // share of samples trained with the null text
   int prefetch_steps = 2;
   int num_threads = 1;
   std::int64_t ram_cache_bytes = std::int64_t{1} << 30;  // decoded records kept between epochs
 };
 
-// Steps come in order from first_step on. A record that cannot be read throws DataError from next().
+// Steps come in order from first_step on; `tokens` has one length per clip of the corpus. One
+// thread calls next(). What a reading thread throws (DataError for a bad record) comes out of
+// next(), then and ever after. A clip without captions trains with the null text. The corpus
+// outlives the loader; DataError at once when it has no null text.
 class Loader {
  public:
   Loader(const Corpus& corpus, LoaderConfig config, std::vector<std::int64_t> tokens, int rank,
          int num_ranks, std::int64_t first_step);
-  ~Loader();
+  ~Loader();  // waits for the records that are being read, not for the steps ahead
   LoadedStep next();
 
  private:

@@ -1,0 +1,140 @@
+// ClipRecord <-> one JSON object. Lines come from disk, so every field is checked before it is
+// believed.
+#include "data/clip_record.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+
+namespace zoetrope::data {
+namespace {
+
+class FieldReader {
+ public:
+  FieldReader(const Json& json, const std::string& place) : json_(json), place_(place) {
+    ZOETROPE_CHECK_DATA(json.is_object(), place, ": expected a JSON object, found ",
+                        json.type_name());
+  }
+
+  std::string text(const char* name) const {
+    const Json& value = field(name);
+    ZOETROPE_CHECK_DATA(value.is_string(), place_, ": \"", name, "\" is a ", value.type_name(),
+                        ", not a string");
+    return value.get<std::string>();
+  }
+
+  std::string record_name(const char* name) const {
+    std::string value = text(name);
+    ZOETROPE_CHECK_DATA(is_record_name(value), place_, ": \"", name, "\" is not a valid name: \"",
+                        value, "\"");
+    return value;
+  }
+
+  double number(const char* name) const {
+    const Json& value = field(name);
+    ZOETROPE_CHECK_DATA(value.is_number(), place_, ": \"", name, "\" is a ", value.type_name(),
+                        ", not a number");
+    const double result = value.get<double>();
+    ZOETROPE_CHECK_DATA(std::isfinite(result) && result >= 0, place_, ": \"", name, "\" is ",
+                        result, ", expected a finite number >= 0");
+    return result;
+  }
+
+  int integer(const char* name, int min) const {
+    const double value = number(name);
+    ZOETROPE_CHECK_DATA(
+        value == std::floor(value) && value >= min && value <= std::numeric_limits<int>::max(),
+        place_, ": \"", name, "\" is ", value, ", expected an integer >= ", min);
+    return static_cast<int>(value);
+  }
+
+  std::vector<std::string> texts(const char* name) const {
+    const Json& value = field(name);
+    ZOETROPE_CHECK_DATA(value.is_array(), place_, ": \"", name, "\" is a ", value.type_name(),
+                        ", not an array");
+    std::vector<std::string> result;
+    for (const Json& item : value) {
+      ZOETROPE_CHECK_DATA(item.is_string(), place_, ": \"", name, "\" holds a ", item.type_name(),
+                          ", not only strings");
+      result.push_back(item.get<std::string>());
+    }
+    return result;
+  }
+
+ private:
+  const Json& field(const char* name) const {
+    const auto found = json_.find(name);
+    ZOETROPE_CHECK_DATA(found != json_.end(), place_, ": \"", name, "\" is missing");
+    return *found;
+  }
+
+  const Json& json_;
+  const std::string& place_;
+};
+
+}  // namespace
+
+Json to_json(const ClipRecord& record) {
+  return Json{{"id", record.id},
+              {"source", record.source},
+              {"content_hash", record.content_hash},
+              {"start_s", record.start_s},
+              {"end_s", record.end_s},
+              {"fps", record.fps},
+              {"frames", record.frames},
+              {"height", record.height},
+              {"width", record.width},
+              {"rotation_deg", record.rotation_deg},
+              {"latent_channels", record.latent_channels},
+              {"latent_frames", record.latent_frames},
+              {"latent_height", record.latent_height},
+              {"latent_width", record.latent_width},
+              {"shard", record.shard},
+              {"captions", record.captions},
+              {"text_ids", record.text_ids}};
+}
+
+ClipRecord clip_from_json(const Json& json, const std::string& place) {
+  const FieldReader read(json, place);
+  ClipRecord record;
+  record.id = read.record_name("id");
+  record.source = read.text("source");
+  record.content_hash = read.text("content_hash");
+  record.start_s = read.number("start_s");
+  record.end_s = read.number("end_s");
+  record.fps = read.number("fps");
+  record.frames = read.integer("frames", 1);
+  record.height = read.integer("height", 1);
+  record.width = read.integer("width", 1);
+  record.rotation_deg = read.integer("rotation_deg", 0);
+  record.latent_channels = read.integer("latent_channels", 1);
+  record.latent_frames = read.integer("latent_frames", 1);
+  record.latent_height = read.integer("latent_height", 1);
+  record.latent_width = read.integer("latent_width", 1);
+  record.shard = read.record_name("shard");
+  record.captions = read.texts("captions");
+  record.text_ids = read.texts("text_ids");
+  ZOETROPE_CHECK_DATA(record.end_s >= record.start_s, place, ": \"end_s\" ", record.end_s,
+                      " is before \"start_s\" ", record.start_s);
+  ZOETROPE_CHECK_DATA(record.captions.size() == record.text_ids.size(), place, ": ",
+                      record.captions.size(), " captions but ", record.text_ids.size(),
+                      " text_ids");
+  for (const std::string& id : record.text_ids) {
+    ZOETROPE_CHECK_DATA(is_record_name(id), place, ": \"text_ids\" holds \"", id,
+                        "\", not a valid name");
+  }
+  return record;
+}
+
+bool is_record_name(std::string_view name) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
+  };
+  return !name.empty() && name.size() <= 128 && name.front() != '.' &&
+         std::all_of(name.begin(), name.end(), allowed);
+}
+
+}  // namespace zoetrope::data

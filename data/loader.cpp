@@ -1,0 +1,166 @@
+// Thread t of T loads the steps first + t, first + t + T, ... into its own bounded queue, and
+// next() takes from the queues in turn: order without any reordering, whatever the threads' speed.
+#include "data/loader.h"
+
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include "base/error.h"
+#include "base/queue.h"
+#include "base/random.h"
+#include "data/lru_cache.h"
+
+namespace zoetrope::data {
+namespace {
+
+using StepOrError = std::variant<LoadedStep, std::exception_ptr>;
+
+void check(const Corpus& corpus, const LoaderConfig& config,
+           const std::vector<std::int64_t>& tokens, int rank, int num_ranks,
+           std::int64_t first_step) {
+  ZOETROPE_CHECK(tokens.size() == corpus.clips().size(), tokens.size(), " lengths for ",
+                 corpus.clips().size(), " clips");
+  ZOETROPE_CHECK(rank >= 0 && rank < num_ranks, "rank ", rank, " of ", num_ranks);
+  ZOETROPE_CHECK(first_step >= 0, "first step is ", first_step);
+  ZOETROPE_CHECK_CONFIG(config.caption_dropout >= 0 && config.caption_dropout <= 1,
+                        "caption_dropout is ", config.caption_dropout, ", expected 0 to 1");
+  ZOETROPE_CHECK_CONFIG(config.num_threads >= 1, "num_threads is ", config.num_threads,
+                        ", expected at least 1");
+  ZOETROPE_CHECK_CONFIG(config.prefetch_steps >= 1, "prefetch_steps is ", config.prefetch_steps,
+                        ", expected at least 1");
+  ZOETROPE_CHECK_CONFIG(config.ram_cache_bytes >= 0, "ram_cache_bytes is ", config.ram_cache_bytes,
+                        ", expected at least 0");
+}
+
+}  // namespace
+
+struct Loader::Impl {
+  const Corpus& corpus;
+  const LoaderConfig config;
+  const std::vector<std::int64_t> tokens;
+  const int rank, num_ranks;
+  const std::int64_t first_step;
+
+  std::mutex cache_mutex;
+  LruCache<LatentRecord> cache;
+  std::atomic<bool> stop = false;
+  std::int64_t num_taken = 0;
+  std::exception_ptr failure;
+  std::vector<std::unique_ptr<BoundedQueue<StepOrError>>> queues;  // one a thread
+  std::vector<std::thread> threads;
+
+  Impl(const Corpus& from, LoaderConfig with, std::vector<std::int64_t> lengths, int my_rank,
+       int ranks, std::int64_t first)
+      : corpus(from),
+        config(with),
+        tokens(std::move(lengths)),
+        rank(my_rank),
+        num_ranks(ranks),
+        first_step(first),
+        cache(with.ram_cache_bytes) {
+    check(corpus, config, tokens, rank, num_ranks, first_step);
+    plan_step(config.planner, first_step, tokens, num_ranks);  // the user's mistakes show here
+    corpus.text("");
+    const auto share = static_cast<std::size_t>((config.prefetch_steps + config.num_threads - 1) /
+                                                config.num_threads);
+    for (int i = 0; i < config.num_threads; ++i) {
+      queues.push_back(std::make_unique<BoundedQueue<StepOrError>>(share));
+    }
+    try {
+      for (int i = 0; i < config.num_threads; ++i) {
+        threads.emplace_back([this, i] { work(i); });
+      }
+    } catch (...) {
+      end_threads();
+      throw;
+    }
+  }
+
+  ~Impl() { end_threads(); }
+
+  void end_threads() {
+    stop = true;
+    for (auto& queue : queues) queue->close();
+    for (std::thread& thread : threads) thread.join();
+    threads.clear();
+  }
+
+  void work(int index) {
+    BoundedQueue<StepOrError>& queue = *queues[static_cast<std::size_t>(index)];
+    try {
+      std::int64_t step = first_step + index;
+      while (!stop && queue.push(load(step))) step += config.num_threads;
+    } catch (...) {
+      queue.push(std::current_exception());
+    }
+  }
+
+  // Cut short when the loader ends; nobody sees that step.
+  LoadedStep load(std::int64_t step) {
+    LoadedStep loaded;
+    loaded.plan = plan_step(config.planner, step, tokens, num_ranks);
+    for (const PlannedSample& planned : loaded.plan.samples) {
+      if (stop) break;
+      if (planned.rank == rank) loaded.samples.push_back(load_sample(step, planned));
+    }
+    return loaded;
+  }
+
+  LoadedSample load_sample(std::int64_t step, const PlannedSample& planned) {
+    const ClipRecord& clip = corpus.clips()[static_cast<std::size_t>(planned.clip)];
+    return {planned, latent(clip), corpus.text(draw_text(clip, step, planned.global_index)),
+            clip.id};
+  }
+
+  std::string draw_text(const ClipRecord& clip, std::int64_t step,
+                        std::int64_t global_index) const {
+    const auto key = [&](Purpose purpose) {
+      return Random(config.planner.seed, purpose, static_cast<std::uint64_t>(step),
+                    static_cast<std::uint64_t>(global_index));
+    };
+    if (clip.text_ids.empty()) return "";
+    if (key(Purpose::kCaptionDropout).uniform() < config.caption_dropout) return "";
+    const auto last = static_cast<std::int64_t>(clip.text_ids.size()) - 1;
+    return clip.text_ids[static_cast<std::size_t>(key(Purpose::kCaptionChoice).integer(0, last))];
+  }
+
+  LatentRecord latent(const ClipRecord& clip) {
+    {
+      const std::scoped_lock lock(cache_mutex);
+      if (const LatentRecord* kept = cache.find(clip.id)) return *kept;
+    }
+    LatentRecord record = corpus.latent(clip);
+    const auto bytes = static_cast<std::int64_t>(record.values.size() * sizeof(float));
+    const std::scoped_lock lock(cache_mutex);
+    cache.insert(clip.id, record, bytes);
+    return record;
+  }
+
+  LoadedStep next() {
+    if (failure) std::rethrow_exception(failure);
+    const auto turn = static_cast<std::size_t>(num_taken % config.num_threads);
+    std::optional<StepOrError> item = queues[turn]->pop();
+    ZOETROPE_CHECK(item.has_value(), "loader has ended");
+    if (auto* error = std::get_if<std::exception_ptr>(&*item)) {
+      failure = *error;
+      std::rethrow_exception(failure);
+    }
+    ++num_taken;
+    return std::get<LoadedStep>(std::move(*item));
+  }
+};
+
+Loader::Loader(const Corpus& corpus, LoaderConfig config, std::vector<std::int64_t> tokens,
+               int rank, int num_ranks, std::int64_t first_step)
+    : impl_(
+          std::make_unique<Impl>(corpus, config, std::move(tokens), rank, num_ranks, first_step)) {}
+Loader::~Loader() = default;
+LoadedStep Loader::next() {
+  return impl_->next();
+}
+
+}  // namespace zoetrope::data

@@ -1,0 +1,150 @@
+// Small corpora for tests: a temporary folder, records with known values, and one call that writes
+// them.
+#pragma once
+
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "data/corpus.h"
+#include "data/corpus_writer.h"
+
+namespace zoetrope::data::testing {
+
+namespace fs = std::filesystem;
+
+class TempFolder {
+ public:
+  TempFolder() {
+    std::string name = (fs::temp_directory_path() / "zoetrope_data_XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw Error("mkdtemp failed: " + name);
+    path_ = name;
+  }
+  ~TempFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  fs::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
+inline LatentRecord make_latent(const std::string& id, int frames = 3, int height = 4,
+                                int width = 5) {
+  LatentRecord record{id, 2, frames, height, width, {}};
+  const auto salt = static_cast<float>(std::hash<std::string>{}(id) % 97);
+  for (int i = 0; i < 2 * frames * height * width; ++i) {
+    record.values.push_back((static_cast<float>(i) - salt) * 0.0371f);
+  }
+  return record;
+}
+
+inline TextRecord make_text(const std::string& caption, int width = 6) {
+  TextRecord record{hash_text(caption), static_cast<int>(caption.size()) + 1, width, {}};
+  for (int i = 0; i < record.length * width; ++i)
+    record.values.push_back(static_cast<float>(i) * 0.25f);
+  return record;
+}
+
+inline ClipRecord make_clip(const std::string& id, const std::vector<std::string>& captions,
+                            const std::string& source = "") {
+  ClipRecord clip;
+  clip.id = id;
+  clip.source = source.empty() ? id + ".mp4" : source;
+  clip.content_hash = hash_text(id);
+  clip.end_s = 0.5625;
+  clip.fps = 16;
+  clip.frames = 9;
+  clip.height = 32;
+  clip.width = 40;
+  clip.latent_channels = 2;
+  clip.latent_frames = 3;
+  clip.latent_height = 4;
+  clip.latent_width = 5;
+  clip.shard = "none.h5";
+  clip.captions = captions;
+  for (const std::string& caption : captions) clip.text_ids.push_back(hash_text(caption));
+  return clip;
+}
+
+inline Json make_header() {
+  return Json{{"vae", {{"name", "small"}, {"hash", "aaaa"}}},
+              {"text_encoder", {{"name", "minilm"}, {"hash", "bbbb"}}},
+              {"transform", {{"fps", 16}}},
+              {"latent_channels", 2}};
+}
+
+// As encode_dataset does it: texts first, a known clip only noted.
+inline void write_clip(CorpusWriter& writer, const ClipRecord& clip) {
+  for (const std::string& caption : clip.captions) {
+    if (!writer.has_text(hash_text(caption))) writer.add_text(make_text(caption));
+  }
+  if (writer.has(clip.id)) {
+    writer.add_source(clip);
+  } else {
+    writer.add(clip, make_latent(clip.id));
+  }
+}
+
+inline constexpr std::int64_t kSmallShardBytes = 1000;  // some 4 clips
+
+// Every rank takes each num_ranks-th clip, one rank after the other.
+inline void write_corpus(const fs::path& folder, const std::vector<ClipRecord>& clips,
+                         int num_ranks = 1) {
+  std::vector<std::unique_ptr<CorpusWriter>> writers;
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    writers.push_back(
+        std::make_unique<CorpusWriter>(folder, make_header(), rank, num_ranks, kSmallShardBytes));
+    CorpusWriter& writer = *writers.back();
+    if (!writer.has_text(hash_text(""))) writer.add_text(make_text(""));
+    for (std::size_t i = static_cast<std::size_t>(rank); i < clips.size();
+         i += static_cast<std::size_t>(num_ranks)) {
+      write_clip(writer, clips[i]);
+    }
+    writer.finish_rank();
+  }
+  merge_corpus(folder, num_ranks, 0);
+}
+
+inline std::vector<ClipRecord> some_clips(int count) {
+  std::vector<ClipRecord> clips;
+  for (int i = 0; i < count; ++i) {
+    const std::string id = "clip" + std::to_string(1000 + i);
+    clips.push_back(make_clip(id, {"short " + id, "a dense caption of " + id, "third"}));
+  }
+  return clips;
+}
+
+inline void overwrite_byte(const fs::path& path, std::uint64_t offset) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(offset));
+  const char byte = static_cast<char>(file.get() ^ 0x10);
+  file.seekp(static_cast<std::streamoff>(offset));
+  file.put(byte);
+}
+
+// The message of the error of type E that `act` throws; fails the test's expectations otherwise.
+template <class E>
+std::string message_of(const std::function<void()>& act) {
+  try {
+    act();
+  } catch (const E& error) {
+    return error.what();
+  } catch (const std::exception& error) {
+    return std::string("another error was thrown: ") + error.what();
+  }
+  return "nothing was thrown";
+}
+
+}  // namespace zoetrope::data::testing

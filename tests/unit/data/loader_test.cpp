@@ -1,0 +1,187 @@
+// The loader: the same steps whatever the threads and wherever it starts, and it never hangs.
+#include "data/loader.h"
+
+#include <cmath>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "corpus_fixture.h"
+
+namespace zoetrope::data {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::message_of;
+using testing::some_clips;
+using testing::TempFolder;
+namespace fs = std::filesystem;
+
+class LoaderTest : public ::testing::Test {
+ protected:
+  LoaderTest() {
+    testing::write_corpus(folder_ / "c", some_clips(17));
+    corpus_ = std::make_unique<Corpus>(folder_ / "c");
+    for (std::size_t i = 0; i < corpus_->clips().size(); ++i) {
+      tokens_.push_back(10 + static_cast<std::int64_t>(i * i));
+    }
+    config_.planner.global_batch = 6;
+    config_.planner.seed = 5;
+  }
+
+  std::vector<LoadedStep> take(const LoaderConfig& config, std::int64_t first, int count,
+                               int rank = 0, int num_ranks = 1) const {
+    Loader loader(*corpus_, config, tokens_, rank, num_ranks, first);
+    std::vector<LoadedStep> steps;
+    for (int i = 0; i < count; ++i) steps.push_back(loader.next());
+    return steps;
+  }
+
+  TempFolder folder_;
+  std::unique_ptr<Corpus> corpus_;
+  std::vector<std::int64_t> tokens_;
+  LoaderConfig config_;
+};
+
+void expect_equal(const std::vector<LoadedStep>& a, const std::vector<LoadedStep>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].plan.step, b[i].plan.step);
+    ASSERT_EQ(a[i].samples.size(), b[i].samples.size());
+    for (std::size_t k = 0; k < a[i].samples.size(); ++k) {
+      EXPECT_EQ(a[i].samples[k].plan.global_index, b[i].samples[k].plan.global_index);
+      EXPECT_EQ(a[i].samples[k].clip_id, b[i].samples[k].clip_id);
+      EXPECT_EQ(a[i].samples[k].latent.values, b[i].samples[k].latent.values);
+      EXPECT_EQ(a[i].samples[k].text.id, b[i].samples[k].text.id);
+      EXPECT_EQ(a[i].samples[k].text.values, b[i].samples[k].text.values);
+    }
+  }
+}
+
+TEST_F(LoaderTest, ThreadsPrefetchAndCacheDoNotChangeTheContent) {
+  const auto reference = take(config_, 0, 12);
+  for (std::size_t i = 0; i < reference.size(); ++i) {
+    EXPECT_EQ(reference[i].plan.step, static_cast<std::int64_t>(i));
+    EXPECT_EQ(reference[i].samples.size(), 6u);
+  }
+  LoaderConfig other = config_;
+  other.num_threads = 3;
+  other.prefetch_steps = 7;
+  other.ram_cache_bytes = 600;  // one record
+  expect_equal(take(other, 0, 12), reference);
+  other.ram_cache_bytes = 0;
+  expect_equal(take(other, 0, 12), reference);
+}
+
+TEST_F(LoaderTest, ResumingGivesTheSameSteps) {
+  auto steps = take(config_, 0, 12);
+  steps.erase(steps.begin(), steps.begin() + 7);
+  LoaderConfig other = config_;
+  other.num_threads = 2;
+  expect_equal(take(other, 7, 5), steps);
+}
+
+TEST_F(LoaderTest, RanksTogetherHaveWhatOneRankHas) {
+  const auto whole = take(config_, 3, 4);
+  const auto rank0 = take(config_, 3, 4, 0, 2), rank1 = take(config_, 3, 4, 1, 2);
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    std::map<std::int64_t, const LoadedSample*> by_index;
+    for (const auto* part : {&rank0[i], &rank1[i]}) {
+      EXPECT_FALSE(part->samples.empty());
+      for (const LoadedSample& sample : part->samples) by_index[sample.plan.global_index] = &sample;
+    }
+    ASSERT_EQ(by_index.size(), whole[i].samples.size());
+    for (const LoadedSample& sample : whole[i].samples) {
+      EXPECT_EQ(by_index.at(sample.plan.global_index)->clip_id, sample.clip_id);
+      EXPECT_EQ(by_index.at(sample.plan.global_index)->text.id, sample.text.id);
+    }
+  }
+}
+
+TEST_F(LoaderTest, DropsAndChoosesCaptionsAtTheAskedRates) {
+  config_.caption_dropout = 0.3;
+  config_.planner.global_batch = 100;
+  const std::string null_id = hash_text("");
+  int num_draws = 0, num_dropped = 0;
+  std::map<std::ptrdiff_t, int> chosen;
+  for (const LoadedStep& step : take(config_, 0, 40)) {
+    for (const LoadedSample& sample : step.samples) {
+      ++num_draws;
+      if (sample.text.id == null_id) {
+        ++num_dropped;
+        continue;
+      }
+      const auto& ids = corpus_->clips()[static_cast<std::size_t>(sample.plan.clip)].text_ids;
+      const auto found = std::find(ids.begin(), ids.end(), sample.text.id);
+      ASSERT_NE(found, ids.end());
+      ++chosen[found - ids.begin()];
+    }
+  }
+  ASSERT_EQ(num_draws, 4000);
+  EXPECT_NEAR(num_dropped, 4000 * 0.3, 4 * std::sqrt(4000 * 0.3 * 0.7));
+  const double kept = num_draws - num_dropped;
+  ASSERT_EQ(chosen.size(), 3u);
+  for (const auto& [position, count] : chosen) {
+    EXPECT_NEAR(count, kept / 3, 4 * std::sqrt(kept * 2 / 9)) << "caption " << position;
+  }
+}
+
+TEST_F(LoaderTest, DropoutOfZeroAndOneAreExact) {
+  for (const double dropout : {0.0, 1.0}) {
+    config_.caption_dropout = dropout;
+    for (const LoadedStep& step : take(config_, 0, 10)) {
+      for (const LoadedSample& sample : step.samples) {
+        EXPECT_EQ(sample.text.id == hash_text(""), dropout == 1.0);
+      }
+    }
+  }
+}
+
+TEST_F(LoaderTest, EndsAtOnceWhenNobodyTakesTheSteps) {
+  config_.num_threads = 3;
+  config_.prefetch_steps = 1;
+  for (int i = 0; i < 20; ++i) {
+    Loader loader(*corpus_, config_, tokens_, 0, 1, 0);
+    if (i % 2 == 0) loader.next();
+  }
+}
+
+TEST_F(LoaderTest, ABadRecordComesOutOfNextAndStaysSo) {
+  const ClipRecord clip = corpus_->clips()[4];
+  const fs::path path = folder_ / "c" / "latents" / clip.shard;
+  std::vector<std::uint16_t> halves;
+  for (const float value : testing::make_latent(clip.id).values)
+    halves.push_back(float_to_half(value));
+  const auto at =
+      read_file(path).find(std::string(reinterpret_cast<const char*>(halves.data()), 40));
+  ASSERT_NE(at, std::string::npos);
+  testing::overwrite_byte(path, at + 3);
+  Loader loader(*corpus_, config_, tokens_, 0, 1, 0);
+  const auto take_an_epoch = [&] {
+    for (int i = 0; i < 3; ++i) loader.next();
+  };
+  EXPECT_THAT(message_of<DataError>(take_an_epoch), HasSubstr(clip.id));
+  EXPECT_THAT(message_of<DataError>(take_an_epoch), HasSubstr(clip.id));
+}
+
+TEST_F(LoaderTest, RefusesSettingsThatCannotWork) {
+  const auto message = [&](const LoaderConfig& config) {
+    return message_of<ConfigError>([&] { Loader loader(*corpus_, config, tokens_, 0, 1, 0); });
+  };
+  LoaderConfig bad = config_;
+  bad.caption_dropout = 1.5;
+  EXPECT_THAT(message(bad), HasSubstr("caption_dropout is 1.5"));
+  bad = config_;
+  bad.num_threads = 0;
+  EXPECT_THAT(message(bad), HasSubstr("num_threads is 0"));
+  bad = config_;
+  bad.planner.global_batch = 0;
+  EXPECT_THAT(message(bad), HasSubstr("global_batch is 0"));
+  tokens_.pop_back();
+  EXPECT_THAT(message_of<Error>([&] { Loader loader(*corpus_, config_, tokens_, 0, 1, 0); }),
+              HasSubstr("16 lengths for 17 clips"));
+}
+
+}  // namespace
+}  // namespace zoetrope::data
