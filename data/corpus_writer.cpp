@@ -1,6 +1,7 @@
 // One part at a time: text shard, then latent shard, then the journal that makes both count.
 #include "data/corpus_writer.h"
 
+#include <algorithm>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
@@ -33,6 +34,13 @@ std::string line_hash(ClipRecord clip) {
   return hash_text(to_json(clip).dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
+ClipRecord without_source(ClipRecord clip) {
+  clip.source.clear();
+  clip.captions.clear();
+  clip.text_ids.clear();
+  return clip;
+}
+
 }  // namespace
 
 struct CorpusWriter::Impl {
@@ -41,7 +49,7 @@ struct CorpusWriter::Impl {
   std::int64_t shard_limit_bytes;
   fs::path records;  // of this rank
   std::optional<FolderLock> lock;
-  std::unordered_map<std::string, std::string> shard_of;  // clip id -> shard
+  std::unordered_map<std::string, ClipRecord> known_clips;  // without source and captions
   std::unordered_set<std::string> known_lines, text_ids;
   std::int64_t part_index = 0;
   bool finished = false;
@@ -79,7 +87,7 @@ struct CorpusWriter::Impl {
       if (entry.path().extension() != ".jsonl") continue;
       const Part known = read_part(entry.path());
       for (const ClipRecord& clip : known.clips) {
-        shard_of.emplace(clip.id, clip.shard);
+        known_clips.emplace(clip.id, without_source(clip));
         known_lines.insert(line_hash(clip));
       }
       for (const TextEntry& text : known.texts) text_ids.insert(text.id);
@@ -133,15 +141,14 @@ struct CorpusWriter::Impl {
 
   bool has_text(const std::string& id) const { return text_ids.count(id) != 0; }
 
-  void note(ClipRecord clip, const std::string& shard) {
-    clip.shard = shard;
+  void note(ClipRecord clip) {
     clip_from_json(to_json(clip), concat("clip ", clip.id, " of ", clip.source));
     if (!known_lines.insert(line_hash(clip)).second) return;
     part.clips.push_back(std::move(clip));
   }
 
   void add(ClipRecord clip, const LatentRecord& latent) {
-    ZOETROPE_CHECK_DATA(shard_of.count(clip.id) == 0, "clip ", clip.id,
+    ZOETROPE_CHECK_DATA(known_clips.count(clip.id) == 0, "clip ", clip.id,
                         " is already in the corpus");
     ZOETROPE_CHECK_DATA(
         latent.id == clip.id && latent.channels == clip.latent_channels &&
@@ -152,18 +159,22 @@ struct CorpusWriter::Impl {
         latent.channels, "x", latent.frames, "x", latent.height, "x", latent.width);
     check_texts(clip);
     open(latents, "latents").add(latent);
-    const std::string shard = shard_name();
-    shard_of.emplace(clip.id, shard);
-    note(std::move(clip), shard);
+    clip.shard = shard_name();
+    known_clips.emplace(clip.id, without_source(clip));
+    note(std::move(clip));
     publish_when_full();
   }
 
   void add_source(ClipRecord clip) {
     ZOETROPE_CHECK(!finished, "corpus ", folder.string(), ": added after finish_rank()");
-    const auto found = shard_of.find(clip.id);
-    ZOETROPE_CHECK(found != shard_of.end(), "clip ", clip.id, " is not in the corpus yet");
+    const auto found = known_clips.find(clip.id);
+    ZOETROPE_CHECK(found != known_clips.end(), "clip ", clip.id, " is not in the corpus yet");
     check_texts(clip);
-    note(std::move(clip), found->second);
+    ClipRecord again = found->second;
+    again.source = std::move(clip.source);
+    again.captions = std::move(clip.captions);
+    again.text_ids = std::move(clip.text_ids);
+    note(std::move(again));
   }
 
   void add_text(const TextRecord& text) {
@@ -171,9 +182,10 @@ struct CorpusWriter::Impl {
     open(texts, "text").add(text);
     text_ids.insert(text.id);
     part.texts.push_back({text.id, shard_name(), text.length, text.width});
+    publish_when_full();
   }
 
-  // Only after a clip: its texts then lie in the same part or an earlier one.
+  // Clips follow their texts, so these lie in the same part or an earlier one.
   void publish_when_full() {
     const std::int64_t bytes = (latents ? latents->bytes() : 0) + (texts ? texts->bytes() : 0);
     if (bytes >= shard_limit_bytes) publish();
@@ -214,7 +226,7 @@ CorpusWriter::CorpusWriter(const fs::path& folder, Json header, int rank, int nu
 CorpusWriter::~CorpusWriter() = default;
 
 bool CorpusWriter::has(const std::string& clip_id) const {
-  return impl_->shard_of.count(clip_id) != 0;
+  return impl_->known_clips.count(clip_id) != 0;
 }
 bool CorpusWriter::has_text(const std::string& text_id) const {
   return impl_->has_text(text_id);

@@ -36,6 +36,7 @@ class CorpusWriter {
   // disagree, values are not finite in 16 bits, or the clip is already there.
   void add(ClipRecord clip, const LatentRecord& latent);
   // A clip that is already there (has) under this source too, or with other captions: only noted.
+  // Of `clip`, id, source, captions and text_ids count; the rest is known.
   void add_source(ClipRecord clip);
   void add_text(const TextRecord& text);
   void reject(const std::string& source, const SkipReason& reason);

@@ -141,6 +141,42 @@ TEST(CorpusWriter, RankCountDoesNotChangeTheRecords) {
   EXPECT_EQ(one[4].captions.size(), 4u);
 }
 
+TEST(CorpusWriter, AddedSourceNeedsOnlyItsNameAndCaptions) {
+  const TempFolder folder;
+  testing::write_corpus(folder / "c", some_clips(3));
+  ClipRecord again;
+  again.id = "clip1001";
+  again.source = "another.mp4";
+  again.captions = {"new words"};
+  again.text_ids = {hash_text("new words")};
+  {
+    CorpusWriter writer(folder / "c", make_header(), 0, 1, kSmallShardBytes);
+    writer.add_text(make_text("new words"));
+    writer.add_source(again);
+    writer.finish_rank();
+    EXPECT_EQ(merge_corpus(folder / "c", 1, 0).clips, 3);
+  }
+  const Corpus corpus(folder / "c");
+  const ClipRecord& clip = corpus.clips()[1];
+  EXPECT_EQ(clip.source, "another.mp4");
+  EXPECT_EQ(clip.frames, 9);
+  EXPECT_EQ(clip.captions.size(), 4u);
+  EXPECT_EQ(clip.content_hash, hash_text("clip1001"));
+  EXPECT_EQ(corpus.latent(clip).id, "clip1001");
+  EXPECT_EQ(corpus.text(clip.text_ids[0]).values, make_text("new words").values);
+}
+
+TEST(CorpusWriter, ManyTextsBeforeTheFirstClipArePublishedInParts) {
+  const TempFolder folder;
+  {
+    CorpusWriter writer(folder / "c", make_header(), 0, 1, kSmallShardBytes);
+    for (int i = 0; i < 20; ++i) writer.add_text(make_text("caption " + std::to_string(i)));
+  }
+  const CorpusWriter writer(folder / "c", make_header(), 0, 1, kSmallShardBytes);
+  EXPECT_TRUE(writer.has_text(hash_text("caption 0")));
+  EXPECT_FALSE(writer.has_text(hash_text("caption 19")));
+}
+
 TEST(CorpusWriter, LeftoversOfAKilledJobWithMoreRanksAreRemoved) {
   const TempFolder folder;
   testing::write_corpus(folder / "c", some_clips(4));
