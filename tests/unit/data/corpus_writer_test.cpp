@@ -12,7 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
-#include "corpus_fixture.h"
+#include "tests/unit/data/corpus_fixture.h"
 
 namespace zoetrope::data {
 namespace {

@@ -7,7 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "corpus_fixture.h"
+#include "tests/unit/data/corpus_fixture.h"
 
 namespace zoetrope::data {
 namespace {

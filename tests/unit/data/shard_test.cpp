@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 #include <hdf5.h>
 
-#include "corpus_fixture.h"
+#include "tests/unit/data/corpus_fixture.h"
 
 namespace zoetrope::data {
 namespace {
