@@ -1,11 +1,16 @@
 // The diffusion transformer of Wan 2.1 (diffusers' WanTransformer3DModel) on packed sequences.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "model/dit_config.h"
 #include "model/module.h"
 #include "model/packed.h"
+#include "model/rope.h"
 
 namespace zoetrope::model {
 
@@ -19,7 +24,9 @@ class Dit : public Module {
   void init_weights(std::uint64_t seed);
 
   // -> [T, patch_volume * out_channels] fp32, order (pt, ph, pw, c). GEMMs and attention run in
-  // `compute_type` (kFloat or kBFloat16); residual stream, norms and modulation in fp32.
+  // `compute_type` (kFloat or kBFloat16; kDouble for a model in fp64); patch embedding, timestep embedding,
+  // residual stream, norms, modulation and head in fp32. Differentiable in patches, text and parameters.
+  // An input that does not add up throws Error with the numbers.
   at::Tensor forward(const DitInput& input, at::ScalarType compute_type = at::kFloat);
 
   const DitConfig& config() const { return config_; }
@@ -27,9 +34,13 @@ class Dit : public Module {
 
  private:
   struct Block;
+  struct Conditions;
+  Conditions conditions(const DitInput& input, at::ScalarType compute_type);
+
   DitConfig config_;
   std::vector<Block> blocks_;
-  Linear patch_embedding_;        // saved as the Conv3d weight [D, C, pt, ph, pw]
+  RotaryEmbedding rotary_;
+  Linear patch_embedding_;        // its weight has the shape of a Conv3d: [D, C, pt, ph, pw]
   Linear text_in_, text_out_, time_in_, time_out_, time_proj_, proj_out_;
   at::Tensor scale_shift_table_;  // [1, 2, D]
 };

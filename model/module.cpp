@@ -1,11 +1,9 @@
 // Modules as structs of tensors: listing, moving and applying them.
 #include "model/module.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
 
-#include "base/error.h"
+#include "model/linear.h"
 
 namespace zoetrope::model {
 
@@ -50,12 +48,6 @@ void Linear::visit_parameters(const std::string& prefix, const ParameterVisitor&
   if (bias.defined()) visit(prefix + "bias", bias);
 }
 
-at::Tensor Linear::operator()(const at::Tensor& x) const {
-  ZOETROPE_CHECK(x.size(-1) == weight.size(1), "a linear layer of ", weight.size(1),
-                 " inputs got ", x.size(-1));
-  const auto dtype = x.scalar_type();
-  if (!bias.defined()) return at::linear(x, weight.to(dtype));
-  return at::linear(x, weight.to(dtype), bias.to(dtype));
-}
+at::Tensor Linear::operator()(const at::Tensor& x) const { return linear(x, weight, bias); }
 
 }  // namespace zoetrope::model

@@ -1,7 +1,9 @@
 // Turns noise into latents with a trained DiT: Euler and UniPC over the flow ODE, classifier-free guidance.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 

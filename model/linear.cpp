@@ -1,0 +1,75 @@
+// One autograd node a linear layer: saves x and the cast weight, nothing else.
+// M rows, K inputs, N outputs
+#include "model/linear.h"
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/sum.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "base/error.h"
+
+namespace zoetrope::model {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+using OneDnnLinear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                                std::string_view, c10::List<std::optional<at::Scalar>>,
+                                std::optional<std::string_view>);
+
+// x [M, K] times w [N, K] transposed; w may be strided.
+at::Tensor multiply_transposed(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+  static const auto one_dnn = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
+  if (one_dnn && x.device().is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0) {
+    const auto optional_bias = bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
+    static const auto call = one_dnn->typed<OneDnnLinear>();
+    return call.call(x, w, optional_bias, "none", c10::List<std::optional<at::Scalar>>(), "");
+  }
+  return bias.defined() ? at::addmm(bias, x, w.t()) : at::mm(x, w.t());
+}
+
+class LinearFunction : public torch::autograd::Function<LinearFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_MK, const at::Tensor& weight_NK,
+                            const std::optional<at::Tensor>& bias_N) {
+    const at::Tensor w_NK = weight_NK.to(x_MK.scalar_type());
+    const at::Tensor b_N = bias_N ? bias_N->to(x_MK.scalar_type()) : at::Tensor();
+    context->save_for_backward({x_MK, w_NK});
+    context->saved_data["has_bias"] = bias_N.has_value();
+    context->saved_data["weight_type"] = static_cast<std::int64_t>(weight_NK.scalar_type());
+    return multiply_transposed(x_MK, w_NK, b_N);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &x_MK = saved[0], &w_NK = saved[1], &g_MN = gradients[0];
+    const auto weight_type = static_cast<at::ScalarType>(context->saved_data["weight_type"].toInt());
+    at::Tensor d_x, d_weight, d_bias;
+    if (context->needs_input_grad(0)) d_x = multiply_transposed(g_MN, w_NK.t(), {});
+    if (context->needs_input_grad(1)) d_weight = multiply_transposed(g_MN.t(), x_MK.t(), {}).to(weight_type);
+    const bool has_bias = context->saved_data["has_bias"].toBool();
+    if (has_bias && context->needs_input_grad(2)) d_bias = at::sum(g_MN, {0}, false, weight_type);
+    return {d_x, d_weight, d_bias};
+  }
+};
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  ZOETROPE_CHECK(x.size(-1) == weight.size(1), "a linear layer of ", weight.size(1), " inputs got ",
+                 x.size(-1));
+  std::vector<std::int64_t> shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  const auto optional_bias = bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
+  const at::Tensor x_MK = x.dim() == 2 ? x : x.reshape({-1, x.size(-1)});
+  return LinearFunction::apply(x_MK, weight, optional_bias).view(shape);
+}
+
+}  // namespace zoetrope::model

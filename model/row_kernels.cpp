@@ -1,0 +1,165 @@
+// Row loops in fp32. Sums keep 16 partial sums: vectorised, and more exact than one running sum.
+#include "model/row_kernels.h"
+
+#include <bit>
+#include <cstring>
+
+// One clone an instruction set, picked when the program starts. Sanitizers run before that is possible.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#define ZOETROPE_VECTORISED [[gnu::optimize("O3"), gnu::target_clones("avx512f", "avx2", "default")]]
+#else
+#define ZOETROPE_VECTORISED
+#endif
+
+namespace zoetrope::model::rows {
+namespace {
+
+constexpr std::int64_t kLanes = 16;
+
+// Inlined into each clone.
+[[gnu::always_inline]] inline float fold(const float* lanes) {
+  float total = 0;
+  for (std::int64_t i = 0; i < kLanes; ++i) total += lanes[i];
+  return total;
+}
+
+}  // namespace
+
+ZOETROPE_VECTORISED
+void widen(const std::uint16_t* __restrict from, float* __restrict to, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = std::bit_cast<float>(static_cast<std::uint32_t>(from[i]) << 16);
+}
+
+ZOETROPE_VECTORISED
+void narrow(const float* __restrict from, std::uint16_t* __restrict to, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto bits = std::bit_cast<std::uint32_t>(from[i]);
+    const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    // A NaN whose low bits carry would become infinite or zero.
+    to[i] = static_cast<std::uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
+  }
+}
+
+ZOETROPE_VECTORISED
+float sum(const float* __restrict x, std::int64_t n) {
+  float lanes[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] += x[i + j];
+  }
+  for (; i < n; ++i) lanes[0] += x[i];
+  return fold(lanes);
+}
+
+ZOETROPE_VECTORISED
+float dot(const float* __restrict x, const float* __restrict y, std::int64_t n) {
+  float lanes[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] += x[i + j] * y[i + j];
+  }
+  for (; i < n; ++i) lanes[0] += x[i] * y[i];
+  return fold(lanes);
+}
+
+ZOETROPE_VECTORISED
+float centred_square_sum(const float* __restrict x, float mean, std::int64_t n) {
+  float lanes[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] += (x[i + j] - mean) * (x[i + j] - mean);
+  }
+  for (; i < n; ++i) lanes[0] += (x[i] - mean) * (x[i] - mean);
+  return fold(lanes);
+}
+
+ZOETROPE_VECTORISED
+void add(float* __restrict to, const float* __restrict x, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] += x[i];
+}
+
+ZOETROPE_VECTORISED
+void add_product(float* __restrict to, const float* __restrict x, const float* __restrict y, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] += x[i] * y[i];
+}
+
+ZOETROPE_VECTORISED
+void multiply(float* __restrict to, const float* __restrict x, const float* __restrict y, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = x[i] * y[i];
+}
+
+ZOETROPE_VECTORISED
+void modulate(float* __restrict to, const float* __restrict x, float mean, float rstd,
+              const float* __restrict multiplier, const float* __restrict shift, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = (x[i] - mean) * rstd * multiplier[i] + shift[i];
+}
+
+ZOETROPE_VECTORISED
+void modulate_backward(float* __restrict to, const float* __restrict g, const float* __restrict x, float mean,
+                       float rstd, const float* __restrict multiplier, float* __restrict d_multiplier,
+                       float* __restrict d_shift, std::int64_t n) {
+  float sums[kLanes] = {}, products[kLanes] = {};
+  const auto accumulate = [&](std::int64_t i, std::int64_t lane) __attribute__((always_inline)) {
+    const float xhat = (x[i] - mean) * rstd;
+    const float scaled = g[i] * multiplier[i];
+    d_shift[i] += g[i];
+    d_multiplier[i] += g[i] * xhat;
+    sums[lane] += scaled;
+    products[lane] += scaled * xhat;
+  };
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::int64_t j = 0; j < kLanes; ++j) accumulate(i + j, j);
+  }
+  for (; i < n; ++i) accumulate(i, 0);
+  const float mean_g = fold(sums) / static_cast<float>(n);
+  const float mean_gx = fold(products) / static_cast<float>(n);
+  for (i = 0; i < n; ++i) {
+    const float xhat = (x[i] - mean) * rstd;
+    to[i] = rstd * (g[i] * multiplier[i] - mean_g - xhat * mean_gx);
+  }
+}
+
+ZOETROPE_VECTORISED
+void scale(float* __restrict to, const float* __restrict x, float rstd, const float* __restrict weight,
+           std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = x[i] * rstd * weight[i];
+}
+
+ZOETROPE_VECTORISED
+void scale_backward(float* __restrict to, const float* __restrict g, const float* __restrict x, float rstd,
+                    const float* __restrict weight, float* __restrict d_weight, std::int64_t n) {
+  float products[kLanes] = {};
+  const auto accumulate = [&](std::int64_t i, std::int64_t lane) __attribute__((always_inline)) {
+    const float xhat = x[i] * rstd;
+    d_weight[i] += g[i] * xhat;
+    products[lane] += g[i] * weight[i] * xhat;
+  };
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::int64_t j = 0; j < kLanes; ++j) accumulate(i + j, j);
+  }
+  for (; i < n; ++i) accumulate(i, 0);
+  const float mean_gx = fold(products) / static_cast<float>(n);
+  for (i = 0; i < n; ++i) to[i] = rstd * (g[i] * weight[i] - x[i] * rstd * mean_gx);
+}
+
+ZOETROPE_VECTORISED
+void gate(float* __restrict to, const float* __restrict residual, const float* __restrict update,
+          const float* __restrict gates, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = residual[i] + gates[i] * update[i];
+}
+
+ZOETROPE_VECTORISED
+void rotate(float* __restrict x, const float* __restrict cosines, const float* __restrict signed_sines,
+            std::int64_t heads, std::int64_t n) {
+  for (std::int64_t head = 0; head < heads; ++head, x += n) {
+    for (std::int64_t i = 0; i < n; i += 2) {
+      const float even = x[i], odd = x[i + 1];
+      x[i] = even * cosines[i] + odd * signed_sines[i];
+      x[i + 1] = odd * cosines[i + 1] + even * signed_sines[i + 1];
+    }
+  }
+}
+
+}  // namespace zoetrope::model::rows
