@@ -13,8 +13,8 @@ struct Frames {
   int num_frames = 0;
   int height = 0;
   int width = 0;
-  double fps = 0;              // of the frames kept; 0 for a still image
-  std::vector<double> pts_s;   // one per frame, seconds from the start of the file
+  double fps = 0;             // of the frames kept; 0 for a still image
+  std::vector<double> pts_s;  // one per frame, seconds from the first picture of the file
   std::vector<std::uint8_t> rgb;
 
   std::size_t frame_bytes() const { return std::size_t{3} * height * width; }
@@ -22,9 +22,9 @@ struct Frames {
   std::uint8_t* frame(int index) { return rgb.data() + index * frame_bytes(); }
 };
 
-// Why a source gave no clip. `code` is stable and countable ("no_video_stream", "truncated", "empty_file",
-// "not_a_file", "unreadable", "not_a_video", "too_short", "too_small", "decoder_crashed", "timed_out", ...);
-// `detail` says it in words with the numbers.
+// Why a source gave no clip. `code` is stable and countable ("no_video_stream", "truncated",
+// "empty_file", "not_a_file", "unreadable", "not_a_video", "too_short", "too_small",
+// "decoder_crashed", "timed_out", ...); `detail` says it in words with the numbers.
 struct SkipReason {
   std::string code;
   std::string detail;
@@ -34,6 +34,8 @@ template <class T>
 using OrSkip = std::variant<T, SkipReason>;
 
 template <class T>
-bool skipped(const OrSkip<T>& result) { return std::holds_alternative<SkipReason>(result); }
+bool skipped(const OrSkip<T>& result) {
+  return std::holds_alternative<SkipReason>(result);
+}
 
 }  // namespace zoetrope::data

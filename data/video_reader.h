@@ -1,6 +1,8 @@
-// Reads videos and images with FFmpeg in a child process with limits, so that a hostile or broken file
-// ends as a SkipReason and never takes this process along. The child (zoetrope_decoder, beside the
-// running program) is started once and reused.
+// Reads videos and images with FFmpeg in a child process with limits, so that a hostile or broken
+// file ends as a SkipReason and never takes this process along. The child (zoetrope_decoder, beside
+// the running program) is started at the first request and reused; after a crash or a time-out the
+// next request gets a new one. One reader serves one thread at a time. data/README.md has the rules
+// of decoding.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +16,12 @@ namespace zoetrope::data {
 
 struct VideoInfo {
   std::string container, codec, pixel_format;
-  int width = 0, height = 0;     // as shown: rotation and sample aspect ratio applied
+  int width = 0, height = 0;  // as shown: rotation and sample aspect ratio applied
   int coded_width = 0, coded_height = 0;
-  double fps = 0;                // average; 0 for a still image
-  double duration_s = 0;         // 0 when the file does not say
-  std::int64_t num_frames = 0;   // 0 when the file does not say
-  int rotation_deg = 0;          // 0, 90, 180, 270
+  double fps = 0;               // average; 0 for a still image
+  double duration_s = 0;        // 0 when the file does not say
+  std::int64_t num_frames = 0;  // 0 when the file does not say
+  int rotation_deg = 0;         // clockwise, to stand upright: 0, 90, 180, 270
   bool is_image = false;
 };
 
@@ -27,16 +29,16 @@ struct DecodeRequest {
   std::filesystem::path path;
   double start_s = 0;
   double end_s = std::numeric_limits<double>::infinity();
-  double fps = 0;                // resample to this rate by pts; 0 keeps every frame
-  int max_frames = 0;            // 0 = no limit
-  std::int64_t max_pixels = 0;   // of one frame: scaled down, never distorted; 0 = no limit
-  int size_multiple = 1;         // height and width are floored to this multiple by a centred crop
-  int frames_multiple = 1;       // frames are trimmed at the end to 1 + k * frames_multiple
+  double fps = 0;               // resample to this rate by pts; 0 keeps every frame
+  int max_frames = 0;           // 0 = no limit
+  std::int64_t max_pixels = 0;  // of one frame: scaled down, never distorted; 0 = no limit
+  int size_multiple = 1;        // height and width are floored to this multiple by a centred crop
+  int frames_multiple = 1;      // frames are trimmed at the end to 1 + k * frames_multiple
 };
 
 struct DecodeLimits {
   std::int64_t memory_bytes = std::int64_t{2} << 30;
-  double wall_s = 120;           // a request
+  double wall_s = 120;                                // a request
   std::int64_t output_bytes = std::int64_t{4} << 30;  // decoded frames of a request
 };
 
@@ -48,12 +50,16 @@ class VideoReader {
   VideoReader& operator=(const VideoReader&) = delete;
 
   OrSkip<VideoInfo> probe(const std::filesystem::path& path);
-  // Pictures are shown upright with square pixels. YUV is converted with the file's own matrix and range
-  // (BT.601 up to 576 lines, else BT.709, when the file does not say).
+  // Throws Error for a request that makes no sense, and when the child cannot be started.
+  // Pictures are shown upright with square pixels. YUV is converted with the file's own matrix and
+  // range (BT.601 up to 576 lines, else BT.709, when the file does not say).
   OrSkip<Frames> read(const DecodeRequest& request);
 
  private:
   struct Child;
+  template <class Result, class Talk>
+  OrSkip<Result> ask(const std::filesystem::path& path, const Talk& talk);
+
   DecodeLimits limits_;
   std::unique_ptr<Child> child_;
 };

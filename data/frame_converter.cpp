@@ -1,0 +1,252 @@
+// See frame_converter.h. swscale does colour and size in one pass; turning and cropping copy
+// pixels.
+
+#include "data/frame_converter.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+
+#include "base/error.h"
+
+namespace zoetrope::data {
+
+namespace {
+
+constexpr double kMaxSampleAspect = 16;
+constexpr int kLargestSdHeight = 576;  // without a tag, up to here BT.601, above BT.709
+constexpr int kScalerFlags =
+    SWS_BICUBIC | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP;
+
+bool is_hdr(const AVFrame& picture) {
+  return picture.color_trc == AVCOL_TRC_SMPTE2084 || picture.color_trc == AVCOL_TRC_ARIB_STD_B67;
+}
+
+bool is_yuv(const AVPixFmtDescriptor& format) {
+  return (format.flags & AV_PIX_FMT_FLAG_RGB) == 0 && format.nb_components >= 3;
+}
+
+bool is_gray(const AVPixFmtDescriptor& format) {
+  return (format.flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) == 0 &&
+         format.nb_components <= 2;
+}
+
+// The SWS_CS_* number of the picture's matrix; -1 when swscale does not know it.
+int matrix_of(const AVFrame& picture) {
+  switch (picture.colorspace) {
+    case AVCOL_SPC_BT709:
+      return SWS_CS_ITU709;
+    case AVCOL_SPC_FCC:
+      return SWS_CS_FCC;
+    case AVCOL_SPC_BT470BG:
+    case AVCOL_SPC_SMPTE170M:
+      return SWS_CS_ITU601;
+    case AVCOL_SPC_SMPTE240M:
+      return SWS_CS_SMPTE240M;
+    case AVCOL_SPC_BT2020_NCL:
+      return SWS_CS_BT2020;
+    case AVCOL_SPC_UNSPECIFIED:
+    case AVCOL_SPC_RESERVED:
+      return picture.height <= kLargestSdHeight ? SWS_CS_ITU601 : SWS_CS_ITU709;
+    default:
+      return -1;
+  }
+}
+
+// Where chroma sits, in 1/256 of a luma pixel. Only 4:2:0 and 4:2:2 have a choice.
+void set_chroma_position(SwsContext* scaler, const AVFrame& picture,
+                         const AVPixFmtDescriptor& format) {
+  if (picture.chroma_location == AVCHROMA_LOC_UNSPECIFIED || format.log2_chroma_w == 0) return;
+  const bool left = picture.chroma_location == AVCHROMA_LOC_LEFT ||
+                    picture.chroma_location == AVCHROMA_LOC_TOPLEFT ||
+                    picture.chroma_location == AVCHROMA_LOC_BOTTOMLEFT;
+  const bool top = picture.chroma_location == AVCHROMA_LOC_TOPLEFT ||
+                   picture.chroma_location == AVCHROMA_LOC_TOP;
+  const bool bottom = picture.chroma_location == AVCHROMA_LOC_BOTTOMLEFT ||
+                      picture.chroma_location == AVCHROMA_LOC_BOTTOM;
+  av_opt_set_int(scaler, "src_h_chr_pos", left ? 0 : 128, 0);
+  if (format.log2_chroma_h != 0) {
+    av_opt_set_int(scaler, "src_v_chr_pos", top ? 0 : bottom ? 256 : 128, 0);
+  }
+}
+
+// swscale takes every gray picture as full range; a limited one is stretched here.
+void stretch_limited_gray(std::vector<std::uint8_t>& rgb) {
+  std::array<std::uint8_t, 256> stretched;
+  for (int level = 0; level < 256; ++level) {
+    stretched[level] =
+        static_cast<std::uint8_t>(std::clamp(std::lround((level - 16) * 255.0 / 219), 0L, 255L));
+  }
+  for (std::uint8_t& level : rgb) level = stretched[level];
+}
+
+}  // namespace
+
+Orientation orientation_of(const std::int32_t* display_matrix) {
+  Orientation orientation;
+  if (display_matrix == nullptr) return orientation;
+  // Shown x = a x + c y, shown y = b x + d y.
+  const std::int64_t a = display_matrix[0], b = display_matrix[1];
+  const std::int64_t c = display_matrix[3], d = display_matrix[4];
+  orientation.transpose = std::abs(b) + std::abs(c) > std::abs(a) + std::abs(d);
+  orientation.flip_x = (orientation.transpose ? c : a) < 0;
+  orientation.flip_y = (orientation.transpose ? b : d) < 0;
+  if (orientation.transpose) {
+    orientation.rotation_deg = b > 0 ? 90 : 270;
+  } else {
+    orientation.rotation_deg = a < 0 && d < 0 ? 180 : 0;
+  }
+  return orientation;
+}
+
+std::optional<PictureSize> shown_size(int coded_width, int coded_height, AVRational sample_aspect,
+                                      const Orientation& orientation) {
+  double aspect = 1;
+  if (sample_aspect.num > 0 && sample_aspect.den > 0) aspect = av_q2d(sample_aspect);
+  if (aspect > kMaxSampleAspect || aspect < 1 / kMaxSampleAspect) return std::nullopt;
+  PictureSize size{std::max(1, static_cast<int>(std::lround(coded_width * aspect))), coded_height};
+  if (orientation.transpose) std::swap(size.width, size.height);
+  return size;
+}
+
+PictureSize scaled_size(PictureSize shown, std::int64_t max_pixels) {
+  const double pixels = static_cast<double>(shown.width) * shown.height;
+  if (max_pixels <= 0 || pixels <= static_cast<double>(max_pixels)) return shown;
+  const double scale = std::sqrt(static_cast<double>(max_pixels) / pixels);
+  // 1e-9: a side that is whole on paper must not lose a pixel to rounding.
+  auto side = [&](int length) { return std::max(1, static_cast<int>(length * scale + 1e-9)); };
+  return {side(shown.width), side(shown.height)};
+}
+
+bool FrameConverter::same_shape(const AVFrame& picture, const Orientation& orientation) const {
+  if (shown_.width == 0) return true;
+  const auto shown =
+      shown_size(picture.width, picture.height, picture.sample_aspect_ratio, orientation);
+  if (!shown) return false;
+  const double first = static_cast<double>(shown_.width) / shown_.height;
+  const double now = static_cast<double>(shown->width) / shown->height;
+  return std::abs(now / first - 1) <= 0.01;  // 1 %: sizes rounded to whole macroblocks still match
+}
+
+std::optional<SkipReason> FrameConverter::choose_size(const AVFrame& picture,
+                                                      const Orientation& orientation) {
+  const auto shown =
+      shown_size(picture.width, picture.height, picture.sample_aspect_ratio, orientation);
+  if (!shown) {
+    return SkipReason{"bad_aspect_ratio",
+                      concat("sample aspect ratio ", picture.sample_aspect_ratio.num, ":",
+                             picture.sample_aspect_ratio.den, " is not believable")};
+  }
+  const int multiple = std::max(1, request_.size_multiple);
+  const PictureSize scaled = scaled_size(*shown, request_.max_pixels);
+  const PictureSize crop{scaled.width / multiple * multiple, scaled.height / multiple * multiple};
+  if (crop.width == 0 || crop.height == 0) {
+    return SkipReason{"too_small", concat("picture of ", scaled.width, "x", scaled.height,
+                                          " is smaller than the size multiple ", multiple)};
+  }
+  shown_ = *shown;
+  scaled_ = scaled;
+  crop_ = crop;
+  return std::nullopt;
+}
+
+std::optional<SkipReason> FrameConverter::prepare_scaler(const AVFrame& picture,
+                                                         PictureSize target) {
+  const ScalerKey key{picture.width,      picture.height,      picture.format,
+                      picture.colorspace, picture.color_range, picture.chroma_location};
+  if (scaler_ && key == key_) return std::nullopt;
+  const auto format = static_cast<AVPixelFormat>(picture.format);
+  const AVPixFmtDescriptor* description = av_pix_fmt_desc_get(format);
+  if (description == nullptr || !sws_isSupportedInput(format)) {
+    return SkipReason{"pixel_format_unsupported", concat("pixel format number ", picture.format)};
+  }
+  const int matrix = is_yuv(*description) ? matrix_of(picture) : SWS_CS_ITU601;
+  if (matrix < 0) {
+    const char* name = av_color_space_name(picture.colorspace);
+    return SkipReason{"colour_unsupported", concat("colour matrix ", name ? name : "unknown")};
+  }
+  scaler_.reset(sws_alloc_context());
+  ZOETROPE_CHECK(scaler_ != nullptr, "no memory for a scaler");
+  av_opt_set_int(scaler_.get(), "srcw", picture.width, 0);
+  av_opt_set_int(scaler_.get(), "srch", picture.height, 0);
+  av_opt_set_int(scaler_.get(), "src_format", picture.format, 0);
+  av_opt_set_int(scaler_.get(), "dstw", target.width, 0);
+  av_opt_set_int(scaler_.get(), "dsth", target.height, 0);
+  av_opt_set_int(scaler_.get(), "dst_format", AV_PIX_FMT_RGB24, 0);
+  av_opt_set_int(scaler_.get(), "sws_flags", kScalerFlags, 0);
+  set_chroma_position(scaler_.get(), picture, *description);
+  const int full_range = picture.color_range == AVCOL_RANGE_JPEG ? 1 : 0;
+  sws_setColorspaceDetails(scaler_.get(), sws_getCoefficients(matrix), full_range,
+                           sws_getCoefficients(SWS_CS_ITU709), 1, 0, 1 << 16, 1 << 16);
+  if (const int code = sws_init_context(scaler_.get(), nullptr, nullptr); code < 0) {
+    scaler_.reset();
+    return SkipReason{"pixel_format_unsupported",
+                      concat(description->name, " ", picture.width, "x", picture.height, " to RGB ",
+                             target.width, "x", target.height, ": ", av_error_text(code))};
+  }
+  key_ = key;
+  return std::nullopt;
+}
+
+void FrameConverter::turn_and_crop(const Orientation& orientation,
+                                   std::vector<std::uint8_t>& rgb) const {
+  const std::uint8_t* pixels = scaled_frame_->data[0];
+  const std::ptrdiff_t row_bytes = scaled_frame_->linesize[0];
+  const int left = (scaled_.width - crop_.width) / 2, top = (scaled_.height - crop_.height) / 2;
+  std::uint8_t* to = rgb.data();
+  for (int y = top; y < top + crop_.height; ++y) {
+    const int upright_y = orientation.flip_y ? scaled_.height - 1 - y : y;
+    if (!orientation.transpose && !orientation.flip_x) {
+      const std::uint8_t* row = pixels + upright_y * row_bytes + 3 * left;
+      to = std::copy(row, row + std::ptrdiff_t{3} * crop_.width, to);
+      continue;
+    }
+    for (int x = left; x < left + crop_.width; ++x) {
+      const int upright_x = orientation.flip_x ? scaled_.width - 1 - x : x;
+      const std::uint8_t* pixel = orientation.transpose
+                                      ? pixels + upright_x * row_bytes + 3 * upright_y
+                                      : pixels + upright_y * row_bytes + 3 * upright_x;
+      to = std::copy(pixel, pixel + 3, to);
+    }
+  }
+}
+
+std::optional<SkipReason> FrameConverter::convert(const AVFrame& picture,
+                                                  const Orientation& orientation,
+                                                  std::vector<std::uint8_t>& rgb) {
+  if (is_hdr(picture)) {
+    return SkipReason{"hdr_unsupported",
+                      concat("transfer ", av_color_transfer_name(picture.color_trc),
+                             " needs tone mapping to become 8-bit RGB")};
+  }
+  if (crop_.width == 0) {
+    if (auto reason = choose_size(picture, orientation)) return reason;
+  }
+  PictureSize target = scaled_;
+  if (orientation.transpose) std::swap(target.width, target.height);
+  if (auto reason = prepare_scaler(picture, target)) return reason;
+  if (!scaled_frame_ || scaled_frame_->width != target.width ||
+      scaled_frame_->height != target.height) {
+    scaled_frame_.reset(av_frame_alloc());
+    ZOETROPE_CHECK(scaled_frame_ != nullptr, "no memory for a frame");
+    scaled_frame_->format = AV_PIX_FMT_RGB24;
+    scaled_frame_->width = target.width;
+    scaled_frame_->height = target.height;
+    const int code = av_frame_get_buffer(scaled_frame_.get(), 0);
+    if (code < 0) return SkipReason{"out_of_memory", av_error_text(code)};
+  }
+  const int rows = sws_scale(scaler_.get(), picture.data, picture.linesize, 0, picture.height,
+                             scaled_frame_->data, scaled_frame_->linesize);
+  if (rows != target.height) {
+    return SkipReason{"pixel_format_unsupported",
+                      concat("scaler gave ", rows, " of ", target.height, " rows")};
+  }
+  rgb.resize(std::size_t{3} * crop_.width * crop_.height);
+  turn_and_crop(orientation, rgb);
+  const auto* description = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(picture.format));
+  if (is_gray(*description) && picture.color_range == AVCOL_RANGE_MPEG) stretch_limited_gray(rgb);
+  return std::nullopt;
+}
+
+}  // namespace zoetrope::data
