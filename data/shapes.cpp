@@ -21,11 +21,12 @@ constexpr double kMinTravel = 1.0 / 6;   // of the side along which a sprite mov
 constexpr double kSlowBelow = 1.0 / 64;  // of that side, a frame
 constexpr double kFastAbove = 1.0 / 48;
 
-// Sprites are at least 105 apart from each other and 120 from every background (Euclid, 0..255), so
+// Sprites are at least 107 apart from each other and 118 from every background (Euclid, 0..255), so
 // that chroma subsampling and a lossy VAE leave nearest-colour judging a wide margin.
-constexpr std::array<Rgb, 6> kSpriteRgb = {
+constexpr std::array<RgbColour, 6> kSpriteRgb = {
     {{205, 15, 45}, {20, 175, 60}, {30, 70, 225}, {250, 228, 30}, {150, 30, 190}, {250, 125, 0}}};
-constexpr std::array<Rgb, 3> kBackgroundRgb = {{{16, 16, 16}, {128, 128, 128}, {240, 240, 240}}};
+constexpr std::array<RgbColour, 3> kBackgroundRgb = {
+    {{16, 16, 16}, {128, 128, 128}, {240, 240, 240}}};
 
 constexpr std::array<std::pair<int, int>, 6> kVariedCanvases = {
     {{64, 64}, {48, 80}, {80, 48}, {64, 96}, {96, 64}, {48, 48}}};  // height, width
@@ -128,7 +129,7 @@ void add_span(float* row, int width, double left, double right) {
   }
 }
 
-void blend(Frames& frames, int index, const std::vector<float>& coverage, const Rgb& colour) {
+void blend(Frames& frames, int index, const std::vector<float>& coverage, const RgbColour& colour) {
   const std::array<int, 3> target = {colour.red, colour.green, colour.blue};
   std::uint8_t* rgb = frames.frame(index);
   for (std::size_t pixel = 0; pixel < coverage.size(); ++pixel) {
@@ -154,11 +155,11 @@ void check_options(const std::string& split, std::int64_t index, const ShapesOpt
 
 }  // namespace
 
-Rgb sprite_rgb(const std::string& colour) {
+RgbColour sprite_rgb(const std::string& colour) {
   return kSpriteRgb[find_name(kColourNames, colour, "colour")];
 }
 
-Rgb background_rgb(const std::string& background) {
+RgbColour background_rgb(const std::string& background) {
   return kBackgroundRgb[find_name(kBackgroundNames, background, "background")];
 }
 
@@ -210,7 +211,7 @@ Frames draw_scene(const ShapesScene& scene) {
   frames.height = scene.height;
   frames.width = scene.width;
   frames.fps = scene.frames == 1 ? 0 : kShapesFps;
-  const Rgb ground = background_rgb(scene.background);
+  const RgbColour ground = background_rgb(scene.background);
   frames.rgb.resize(frames.frame_bytes() * scene.frames);
   for (std::size_t i = 0; i < frames.rgb.size(); i += 3) {
     frames.rgb[i] = ground.red;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "data/colour.h"
 #include "data/frames.h"
 
 namespace zoetrope::data {
@@ -67,11 +68,8 @@ std::string dense_caption(const ShapesScene& scene);  // with background, size, 
 Json scene_to_json(const ShapesScene& scene, const std::string& video);
 ShapesScene scene_from_json(const Json& json);  // DataError naming the field
 
-struct Rgb {
-  std::uint8_t red = 0, green = 0, blue = 0;
-};
-Rgb sprite_rgb(const std::string& colour);          // DataError when unknown
-Rgb background_rgb(const std::string& background);  // DataError when unknown
+RgbColour sprite_rgb(const std::string& colour);          // DataError when unknown
+RgbColour background_rgb(const std::string& background);  // DataError when unknown
 
 // Share of each pixel that a shape covers, [height, width]. (x, y) is the centre of its bounding
 // box, size_px the side; the triangle points up. Exact along rows, 16 lines a pixel.
