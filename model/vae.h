@@ -3,6 +3,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "model/module.h"
 #include "model/vae_config.h"
@@ -17,13 +19,17 @@ class Vae : public Module {
  public:
   Vae(const VaeConfig& config, at::Device device);
   ~Vae() override;
+  Vae(Vae&& other) noexcept;
+  // For training from scratch; the same numbers for a seed whatever the device or thread count.
   void init_weights(std::uint64_t seed);
 
   // pixels [B, 3, T, H, W] in [-1, 1], T = 1 + k * time_stride, H and W multiples of space_stride
-  // (ConfigError with the numbers otherwise).
-  Posterior encode(const at::Tensor& pixels);
+  // (ConfigError with the numbers otherwise). Convolutions run in `compute_type`, by default the parameters'
+  // own dtype; results are fp32. Differentiable.
+  Posterior encode(const at::Tensor& pixels, std::optional<at::ScalarType> compute_type = std::nullopt);
   // raw (not normalised) latents [B, z, t, h, w] -> [B, 3, T, H, W]; `clamp` to [-1, 1] (off in training).
-  at::Tensor decode(const at::Tensor& latents, bool clamp = true);
+  at::Tensor decode(const at::Tensor& latents, bool clamp = true,
+                    std::optional<at::ScalarType> compute_type = std::nullopt);
 
   at::Tensor normalise(const at::Tensor& latents) const;    // (z - mean) / std per channel
   at::Tensor denormalise(const at::Tensor& latents) const;

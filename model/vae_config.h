@@ -38,6 +38,11 @@ struct VaeConfig {
   }
 };
 
+// ConfigError naming the field when the fields do not fit together.
+void check_vae_config(const VaeConfig& config);
+
+// diffusers' config.json <-> VaeConfig. A key that changes the maths and is not supported (attn_scales not
+// empty, dropout not 0), an unknown key, or strides that contradict the stages throw ConfigError.
 VaeConfig vae_config_from_json(const Json& json);
 Json vae_config_to_json(const VaeConfig& config);
 
