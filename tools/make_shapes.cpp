@@ -93,28 +93,34 @@ Json settings_of(const Job& job) {
           {"vary", job.options.vary}};
 }
 
+// Touches nothing: a folder that is someone else's stays as it is.
+void check_folder(const fs::path& folder) {
+  if (!fs::exists(folder)) return;
+  ZOETROPE_CHECK_CONFIG(fs::is_directory(folder), folder.string(), " is not a folder");
+  if (fs::exists(folder / "settings.json")) return;
+  const bool empty =
+      std::all_of(fs::directory_iterator(folder), fs::directory_iterator(),
+                  [](const auto& entry) { return entry.path().filename() == ".lock"; });
+  ZOETROPE_CHECK_CONFIG(empty, folder.string(),
+                        " is not empty and has no settings.json of make_shapes");
+}
+
 // Claims the folder: empty, or made by the same settings with no more clips than asked for now.
 void claim_folder(const Job& job) {
   const fs::path path = job.output / "settings.json";
-  ZOETROPE_CHECK_CONFIG(!fs::exists(job.output) || fs::is_directory(job.output),
-                        job.output.string(), " is not a folder");
-  fs::create_directories(job.output);
   Json settings = settings_of(job);
   if (fs::exists(path)) {
     Json before = read_json(path);
-    const std::int64_t count = before.value("count", std::int64_t{0});
+    ZOETROPE_CHECK_CONFIG(
+        before.is_object() && before.contains("count") && before["count"].is_number_integer(),
+        path.string(), " is not from make_shapes");
+    const std::int64_t count = before["count"];
     before.erase("count");
     ZOETROPE_CHECK_CONFIG(before == settings, job.output.string(),
                           " holds clips of other settings: ", before.dump(), ", asked for ",
                           settings.dump(), "; choose another folder");
     ZOETROPE_CHECK_CONFIG(count <= job.count, job.output.string(), " holds ", count,
                           " clips, more than --count ", job.count, "; choose another folder");
-  } else {
-    const bool empty =
-        std::all_of(fs::directory_iterator(job.output), fs::directory_iterator(),
-                    [](const auto& entry) { return entry.path().filename() == ".lock"; });
-    ZOETROPE_CHECK_CONFIG(empty, job.output.string(),
-                          " is not empty and has no settings.json of make_shapes");
   }
   settings["count"] = job.count;
   write_json(path, settings);
@@ -199,6 +205,7 @@ int run(int argc, char** argv) {
     std::cout << settings_of(job) << std::endl;
     return kExitOk;
   }
+  check_folder(job.output);
   fs::create_directories(job.output);
   const FolderLock lock(job.output, "make_shapes");
   claim_folder(job);
