@@ -21,12 +21,14 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2rem }
 table { border-collapse: collapse; margin: 1rem 0 }
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem }
-th, td { border-bottom: 1px solid #8886; padding: .25rem .8rem; text-align: left; vertical-align: top }
+th, td { border-bottom: 1px solid #8886; padding: .25rem .8rem }
+th, td { text-align: left; vertical-align: top }
 .number { text-align: right; font-variant-numeric: tabular-nums }
 pre { background: #8882; padding: .6rem; overflow-x: auto }
 .row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }
 figure { margin: 0; max-width: 100% } figcaption { font-size: .85rem; max-width: 20rem }
-img { max-width: 100%; height: auto } video { width: 12rem; image-rendering: pixelated; background: #8882 }
+img { max-width: 100%; height: auto }
+video { width: 12rem; image-rendering: pixelated; background: #8882 }
 )";
 
 std::string encode_base64(const std::string& bytes) {
