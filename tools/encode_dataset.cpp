@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/progress.h"
+#include "base/safetensors.h"
 #include "data/corpus_writer.h"
 #include "data/source_list.h"
 #include "data/video_reader.h"

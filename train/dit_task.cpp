@@ -3,6 +3,8 @@
 
 #include <chrono>
 
+#include <ATen/TensorOperators.h>
+
 #include "base/error.h"
 #include "model/weights.h"
 #include "train/collate.h"

@@ -6,6 +6,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
 
 #include "base/error.h"
@@ -66,19 +67,36 @@ LocalStep VaeTask::forward_backward(std::int64_t step) {
   local.data_wait_s =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  const model::Posterior posterior = vae_.encode(pixels);
-  const Random noise(static_cast<std::uint64_t>(config_.seed), Purpose::kLatentNoise,
-                     static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(rank_));
-  const at::Tensor reconstruction =
-      vae_.decode(model::draw_latents(posterior, noise, config_.vae.loss), false);
+  const auto compute_type = config_.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  const model::Posterior posterior = vae_.encode(pixels, compute_type);
+  const at::Tensor latents = draw_latents(posterior, step, rank_ * share);
+  const at::Tensor reconstruction = vae_.decode(latents, false, compute_type);
   const model::VaeLoss loss = model::vae_loss(pixels, reconstruction, posterior, config_.vae.loss);
   (loss.total / num_ranks_).backward();
 
   local.loss = loss.total.item<double>() / num_ranks_;
-  for (const auto& [name, part] : loss.parts) local.parts[name] = part.item<double>() / num_ranks_;
+  local.parts = {{"l1", loss.l1.item<double>() / num_ranks_},
+                 {"mse", loss.mse.item<double>() / num_ranks_},
+                 {"gradient", loss.gradient.item<double>() / num_ranks_},
+                 {"kl", loss.kl.item<double>() / num_ranks_}};
   local.samples = share;
   local.tokens = pixels.numel() / 3;  // pixels
   return local;
+}
+
+// Each crop's noise is its own, whatever the rank that draws it.
+at::Tensor VaeTask::draw_latents(const model::Posterior& posterior, std::int64_t step,
+                                 std::int64_t first_sample) const {
+  std::vector<at::Tensor> latents;
+  for (std::int64_t i = 0; i < posterior.mean.size(0); ++i) {
+    const Random random(static_cast<std::uint64_t>(config_.seed), Purpose::kLatentNoise,
+                        static_cast<std::uint64_t>(step),
+                        static_cast<std::uint64_t>(first_sample + i));
+    latents.push_back(
+        model::sample_posterior({posterior.mean.narrow(0, i, 1), posterior.logvar.narrow(0, i, 1)},
+                                random, config_.vae.loss.latent_noise_std));
+  }
+  return at::cat(latents);
 }
 
 void VaeTask::measure_latents() {

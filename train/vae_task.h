@@ -25,6 +25,8 @@ class VaeTask : public Task {
 
  private:
   std::size_t draw_kind(std::int64_t step) const;
+  at::Tensor draw_latents(const model::Posterior& posterior, std::int64_t step,
+                          std::int64_t first_sample) const;
   void measure_latents();
 
   TrainConfig config_;

@@ -1,0 +1,25 @@
+// Suite "reconstruction": what a VAE loses of videos it may never have seen.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "base/json.h"
+
+namespace zoetrope::train {
+
+struct ReconstructionEvaluation {
+  std::string vae;               // folder, run folder, checkpoint or shipped NAME
+  std::filesystem::path videos;  // folder or list; with truth.jsonl the shapes are judged too
+  std::filesystem::path output;  // scores.json, report.html, contact_sheet.png
+  std::string command;           // for the report
+  int max_frames = 17;
+  std::int64_t max_pixels = 0;
+};
+
+// {"reconstruction": {"psnr_db": mean over clips, "clips": [{"video", "psnr_db", ...}], "shapes":
+// {...}}}
+Json evaluate_reconstruction(const ReconstructionEvaluation& suite);
+
+}  // namespace zoetrope::train
