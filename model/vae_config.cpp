@@ -16,7 +16,8 @@ constexpr std::int64_t kColours = 3;
 const std::set<std::string> kKnownKeys = {
     "base_dim", "decoder_base_dim", "z_dim", "dim_mult", "num_res_blocks", "attn_scales",
     "temperal_downsample", "dropout", "latents_mean", "latents_std", "is_residual", "in_channels",
-    "out_channels", "patch_size", "scale_factor_temporal", "scale_factor_spatial", "clip_output"};
+    "out_channels", "patch_size", "scale_factor_temporal", "scale_factor_spatial", "clip_output",
+    "head_bypass"};
 
 template <class T>
 void read(const Json& json, const char* key, T& value) {
@@ -116,6 +117,7 @@ VaeConfig vae_config_from_json(const Json& json) {
   read(json, "latents_std", config.latents_std);
   read(json, "is_residual", config.is_residual);
   read(json, "patch_size", config.patch_size);
+  read(json, "head_bypass", config.head_bypass);
   check_vae_config(config);
   const std::int64_t channels = kColours * config.patch_size * config.patch_size;
   expect(json, "in_channels", channels, kColours);
@@ -151,6 +153,7 @@ Json vae_config_to_json(const VaeConfig& config) {
   json["scale_factor_temporal"] = config.time_stride();
   json["temperal_downsample"] = config.temporal_downsample;
   json["z_dim"] = config.z_dim;
+  if (config.head_bypass) json["head_bypass"] = true;
   return json;
 }
 

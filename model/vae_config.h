@@ -19,6 +19,7 @@ struct VaeConfig {
   std::vector<double> latents_mean, latents_std;                // z_dim each; empty = 0 and 1
   bool is_residual = false;              // Wan 2.2: averaging / duplicating shortcuts
   std::int64_t patch_size = 1;           // Wan 2.2: pixels are un-shuffled by 2 first
+  bool head_bypass = false;              // ours: a linear path beside the last norm and convolution
 
   int time_stride() const;               // 4
   int space_stride() const;              // 8, with the pixel patch included
@@ -34,6 +35,7 @@ struct VaeConfig {
     visit("latents_mean", latents_mean, "mean of each latent channel");
     visit("latents_std", latents_std, "standard deviation of each latent channel");
     visit("is_residual", is_residual, "averaging and duplicating shortcuts around stages (Wan 2.2)");
+    visit("head_bypass", head_bypass, "linear path around both heads: trains small models in minutes");
     visit("patch_size", patch_size, "pixel un-shuffle before the encoder (Wan 2.2: 2)", between(1, 4));
   }
 };

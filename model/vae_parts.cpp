@@ -1,6 +1,7 @@
 // Builds and runs encoder and decoder stage by stage.
 #include "model/vae_parts.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 
 #include "base/error.h"
@@ -73,8 +74,16 @@ std::vector<Stage> up_stages(const VaeConfig& config, at::Device device) {
   return stages;
 }
 
-at::Tensor head(const Conv& conv, const at::Tensor& gamma, const at::Tensor& x_BTHWC) {
-  return causal_conv(conv, rms_norm(x_BTHWC, gamma, Activation::kSilu, kCausalFrames));
+// The norm keeps only the direction of a channel vector; the bypass carries its length past it.
+at::Tensor head(const Conv& conv, const Conv& bypass, const at::Tensor& gamma,
+                const at::Tensor& x_BTHWC) {
+  const at::Tensor out =
+      causal_conv(conv, rms_norm(x_BTHWC, gamma, Activation::kSilu, kCausalFrames));
+  return bypass.defined() ? out + pointwise_conv(bypass, x_BTHWC) : out;
+}
+
+Conv new_bypass(const VaeConfig& config, std::int64_t in, std::int64_t out, at::Device device) {
+  return config.head_bypass ? Conv(in, out, {1, 1, 1}, device) : Conv();
 }
 
 }  // namespace
@@ -84,12 +93,13 @@ VaeEncoder::VaeEncoder(const VaeConfig& config, at::Device device)
       stages(down_stages(config, device)),
       mid(config.base_dim * config.dim_mult.back(), device),
       norm_out(new_gamma(config.base_dim * config.dim_mult.back(), device)),
-      conv_out(config.base_dim * config.dim_mult.back(), 2 * config.z_dim, kCube, device) {}
+      conv_out(config.base_dim * config.dim_mult.back(), 2 * config.z_dim, kCube, device),
+      bypass(new_bypass(config, config.base_dim * config.dim_mult.back(), 2 * config.z_dim, device)) {}
 
 at::Tensor VaeEncoder::forward(const at::Tensor& x_BTHWC) const {
   at::Tensor h = causal_conv(conv_in, with_front_frames(x_BTHWC, kCausalFrames));
   for (const Stage& stage : stages) h = stage.forward(h);
-  return head(conv_out, norm_out, mid.forward(h));
+  return head(conv_out, bypass, norm_out, mid.forward(h));
 }
 
 void VaeEncoder::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {
@@ -98,6 +108,7 @@ void VaeEncoder::visit_parameters(const std::string& prefix, const ParameterVisi
   mid.visit_parameters(prefix + "mid_block.", visit);
   visit(prefix + "norm_out.gamma", norm_out);
   conv_out.visit_parameters(prefix + "conv_out.", visit);
+  if (bypass.defined()) bypass.visit_parameters(prefix + "bypass.", visit);
 }
 
 VaeDecoder::VaeDecoder(const VaeConfig& config, at::Device device)
@@ -105,12 +116,14 @@ VaeDecoder::VaeDecoder(const VaeConfig& config, at::Device device)
       mid(decoder_base(config) * config.dim_mult.back(), device),
       stages(up_stages(config, device)),
       norm_out(new_gamma(decoder_base(config) * config.dim_mult.front(), device)),
-      conv_out(decoder_base(config) * config.dim_mult.front(), pixel_channels(config), kCube, device) {}
+      conv_out(decoder_base(config) * config.dim_mult.front(), pixel_channels(config), kCube, device),
+      bypass(new_bypass(config, decoder_base(config) * config.dim_mult.front(), pixel_channels(config),
+                        device)) {}
 
 at::Tensor VaeDecoder::forward(const at::Tensor& x_BTHWC) const {
   at::Tensor h = mid.forward(causal_conv(conv_in, with_front_frames(x_BTHWC, kCausalFrames)));
   for (const Stage& stage : stages) h = stage.forward(h);
-  return head(conv_out, norm_out, h);
+  return head(conv_out, bypass, norm_out, h);
 }
 
 void VaeDecoder::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {
@@ -119,6 +132,7 @@ void VaeDecoder::visit_parameters(const std::string& prefix, const ParameterVisi
   for (Stage& stage : stages) stage.visit_parameters(prefix, visit);
   visit(prefix + "norm_out.gamma", norm_out);
   conv_out.visit_parameters(prefix + "conv_out.", visit);
+  if (bypass.defined()) bypass.visit_parameters(prefix + "bypass.", visit);
 }
 
 Vae::Parts::Parts(const VaeConfig& config, at::Device device)

@@ -18,6 +18,7 @@ struct VaeEncoder {
   MidBlock mid;
   at::Tensor norm_out;
   Conv conv_out;
+  Conv bypass;  // of norm_out and conv_out; only with config.head_bypass
   VaeEncoder(const VaeConfig& config, at::Device device);
   at::Tensor forward(const at::Tensor& x_BTHWC) const;
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit);
@@ -30,6 +31,7 @@ struct VaeDecoder {
   std::vector<Stage> stages;
   at::Tensor norm_out;
   Conv conv_out;
+  Conv bypass;  // likewise
   VaeDecoder(const VaeConfig& config, at::Device device);
   at::Tensor forward(const at::Tensor& x_BTHWC) const;
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit);

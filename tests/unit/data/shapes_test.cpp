@@ -199,7 +199,9 @@ TEST(Shapes, VaryMixesLengthsAndCanvasesAndKeepsImagesStill) {
     lengths.insert(scene.frames);
     canvases.insert({scene.height, scene.width});
     EXPECT_EQ(scene.height % 16 + scene.width % 16, 0);
-    if (scene.frames == 1) EXPECT_EQ(only(scene).direction, "still");
+    if (scene.frames == 1) {
+      EXPECT_EQ(only(scene).direction, "still");
+    }
   }
   EXPECT_EQ(lengths, (std::set<int>{1, 5, 9, 13, 17}));
   EXPECT_EQ(canvases.size(), 6u);
