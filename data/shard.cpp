@@ -242,6 +242,14 @@ struct ShardReader::Impl {
                                 concat(place, ": cannot open"));
   }
 
+  int num_dims(const std::string& id) const {
+    const std::string place = concat(path, ": record \"", id, "\"");
+    const hdf5::Library library;
+    const Handle set = open(id, place);
+    const Handle space = hdf5::own<DataError>(H5Dget_space(set.get()), H5Sclose, place);
+    return H5Sget_simple_extent_ndims(space.get());
+  }
+
   Dims shape(hid_t set, int rank, const std::string& place) const {
     const Handle space = hdf5::own<DataError>(H5Dget_space(set), H5Sclose, place);
     const int found = H5Sget_simple_extent_ndims(space.get());
@@ -297,6 +305,10 @@ ShardReader::ShardReader(ShardReader&&) noexcept = default;
 
 std::vector<std::string> ShardReader::ids() const {
   return impl_->ids;
+}
+
+int ShardReader::num_dims(const std::string& id) const {
+  return impl_->num_dims(id);
 }
 
 LatentRecord ShardReader::latent(const std::string& id) const {
