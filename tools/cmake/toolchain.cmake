@@ -13,7 +13,8 @@ elseif(LLD_PROGRAM)
 endif()
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wno-missing-field-initializers
-  -Wno-restrict)  # GCC 12 sees overlaps in std::string that are not there
+  -Wno-restrict            # GCC 12 sees overlaps in std::string that are not there
+  -Wno-subobject-linkage)  # a unity build includes sources, whose anonymous namespaces are their own
 if(ZOETROPE_WERROR)
   add_compile_options(-Werror)
 endif()
