@@ -22,9 +22,11 @@ class TextEncoder : public Module {
 };
 
 // By config.json's architectures[0]: BertModel (MiniLM).
-std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& folder, at::Device device);
+std::unique_ptr<TextEncoder> load_text_encoder(const std::filesystem::path& folder,
+                                               at::Device device);
 
-// Encoder and tokenizer together. A text over max_length is cut, with a warning, keeping its last token.
+// Encoder and tokenizer together. A text over max_length is cut, with a warning, keeping its last
+// token.
 class TextPipeline {
  public:
   TextPipeline(const std::filesystem::path& folder, at::Device device);

@@ -8,22 +8,24 @@ import random
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from tokenizers import trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import processors, trainers
 from transformers import BertConfig, BertModel
 
 FOLDER = pathlib.Path(__file__).parent / "text"
 
 CORPUS = """a red circle moves left over a black background . two blue squares move up , slowly !
-the camera doesn't move ; it's still . they've seen what we're making , haven't they ? "yes" , I'm sure
+the camera doesn't move ; it's still . they've seen what we're making , haven't they ? "yes"
 un cafe a la creme . naive facade . strasse . sigma odysseus . moving shapes keep their colours
-a small yellow triangle starts at the top left and moves down at 1.5 pixels a frame for 17 frames""".split("\n")
+a small yellow triangle starts at the top left and moves down at 1.5 pixels a frame""".split("\n")
 
-TRICKY = ["\u200b", "\u00ad", "\u2028", "\u2029", "\x00", "\x0b", "\x0c", "\x85", "\u00a0", "\u3000", "\ufeff",
-          "\ufffd", "\u0301", "\u0338", "\ue000", "\x1f", "\x7f", "\t", "\r", "\u200d", "\ufe0f", "\u180e",
-          "\U000e0001", "\u1885", "\u1734", "\U00011938", "\U000111c9", "\u166d", "\u0378", "\U0001fae0"]
-WORDS = """a red circle moves left, don't stop! Ünïcödé naïve café ÀÉÎ 東京 ΑΣ Σίσυφος ΟΔΥΣΣΕΥΣ İstanbul I'm they've
-we're isn't can't — “quoted” … 😀👩‍👩‍👧 🇩🇪 👍🏽 한국어 हिन्दी العربية עִבְרִית ไทย ﬁ ﬂ ½ ① ㎏ ０１２ ｱｲｳ ƒ ß ẞ Ǆ ǆ""".split()
+TRICKY = [
+    "\u200b", "\u00ad", "\u2028", "\u2029", "\x00", "\x0b", "\x0c", "\x85", "\u00a0",
+    "\u3000", "\ufeff", "\ufffd", "\u0301", "\u0338", "\ue000", "\x1f", "\x7f", "\t", "\r",
+    "\u200d", "\ufe0f", "\u180e", "\U000e0001", "\u1885", "\u1734", "\U00011938",
+    "\U000111c9", "\u166d", "\u0378", "\U0001fae0",
+]
+WORDS = (FOLDER / "words.txt").read_text(encoding="utf-8").split()
 BAD_BYTES = [0x80, 0xC0, 0xC3, 0xE2, 0xED, 0xF0, 0xF4, 0xFF, 0xBF, 0xA0, 0x90]
 
 
@@ -32,8 +34,9 @@ def train_tokenizer(normalizer, specials, vocab_size):
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=specials, show_progress=False,
-                                        initial_alphabet=list("abcdefghijklmnopqrstuvwxyz.,!?'\"京σςé"))
+    alphabet = list("abcdefghijklmnopqrstuvwxyz.,!?'\"\u4eac\u03c3\u03c2\u00e9")
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=specials,
+                                        initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
     return tokenizer
 
@@ -51,8 +54,8 @@ def uncased_tokenizer():
 
 def cased_tokenizer():
     """Everything the uncased one leaves at its default is turned the other way."""
-    normalizer = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=False,
-                                            lowercase=True)
+    normalizer = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False,
+                                            strip_accents=False, lowercase=True)
     tokenizer = train_tokenizer(normalizer, ["[UNK]", "[CLS]", "[SEP]"], 300)
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
@@ -62,7 +65,7 @@ def cased_tokenizer():
         AddedToken("Word", single_word=True, normalized=True),
         AddedToken("<Both>", lstrip=True, rstrip=True, normalized=True),
         AddedToken("<Both>er", normalized=True),
-        AddedToken("ÉTÉ", normalized=True),
+        AddedToken("\u00c9T\u00c9", normalized=True),
     ])
     tokenizer.add_special_tokens([AddedToken("<|end|>", special=True, normalized=False)])
     return tokenizer
@@ -90,12 +93,13 @@ def random_piece(rng, vocab, added):
     if kind < 0.85:
         return random_character(rng)
     if kind < 0.88:
-        return rng.choice("abcxyzéΣ") * rng.randrange(50, 115)
+        return rng.choice("abcxyz\u00e9\u03a3") * rng.randrange(50, 115)
     return "".join(random_character(rng) for _ in range(rng.randrange(1, 8)))
 
 
 def random_line(rng, vocab, added):
-    pieces = [random_piece(rng, vocab, added) + rng.choice(["", " "]) for _ in range(rng.randrange(0, 9))]
+    count = rng.randrange(0, 9)
+    pieces = [random_piece(rng, vocab, added) + rng.choice(["", " "]) for _ in range(count)]
     line = bytearray("".join(pieces).encode())
     if rng.random() < 0.2:
         for _ in range(rng.randrange(1, 5)):
@@ -120,7 +124,8 @@ def write_cases(tokenizer, folder, count, seed):
             out.write(json.dumps(record, separators=(",", ":")) + "\n")
 
 
-CORPUS_LINES = [line.encode() for line in CORPUS] + [b"", b" ", b"[CLS] twice [SEP]", b"\xff", b"a\xe2\x80b"]
+CORPUS_LINES = [line.encode() for line in CORPUS]
+CORPUS_LINES += [b"", b" ", b"[CLS] twice [SEP]", b"\xff", b"a\xe2\x80b"]
 
 
 def make_tokenizers():
