@@ -1,5 +1,5 @@
-// Activations travel as [B, T, H, W, C]; torch's convolutions see them as permuted views, which are its
-// channels-last formats, so nothing is copied on the way in or out.
+// Activations travel as [B, T, H, W, C]; torch's convolutions see them as permuted views, which are
+// its channels-last formats, so nothing is copied on the way in or out.
 #include "model/conv.h"
 
 #include <ATen/core/grad_mode.h>
@@ -18,16 +18,20 @@ namespace {
 
 // B clips, T frames, H height, W width, C channels, F = B T frames of all clips
 
-at::Tensor bias_like(const Conv& conv, const at::Tensor& x) { return conv.bias.to(x.scalar_type()); }
+at::Tensor bias_like(const Conv& conv, const at::Tensor& x) {
+  return conv.bias.to(x.scalar_type());
+}
 
-// LibTorch keeps a single fp32 clip of up to 20,480 = B C T H numbers away from oneDNN: 15 times slower.
+// LibTorch keeps a single fp32 clip of up to 20,480 = B C T H numbers away from oneDNN: 15 times
+// slower.
 bool is_kept_from_onednn(const at::Tensor& x_BCTHW) {
   return x_BCTHW.device().is_cpu() && x_BCTHW.scalar_type() == at::kFloat && x_BCTHW.size(0) == 1 &&
          x_BCTHW.size(1) * x_BCTHW.size(2) * x_BCTHW.size(3) <= 20480;
 }
 
 at::Tensor frames_as_images(const at::Tensor& x_BTHWC) {
-  return x_BTHWC.reshape({-1, x_BTHWC.size(2), x_BTHWC.size(3), x_BTHWC.size(4)}).permute({0, 3, 1, 2});
+  return x_BTHWC.reshape({-1, x_BTHWC.size(2), x_BTHWC.size(3), x_BTHWC.size(4)})
+      .permute({0, 3, 1, 2});
 }
 
 at::Tensor images_as_frames(const at::Tensor& x_FCHW, std::int64_t clips) {
@@ -38,7 +42,8 @@ at::Tensor images_as_frames(const at::Tensor& x_FCHW, std::int64_t clips) {
 
 }  // namespace
 
-Conv::Conv(std::int64_t in, std::int64_t out, const std::vector<std::int64_t>& kernel, at::Device device) {
+Conv::Conv(std::int64_t in, std::int64_t out, const std::vector<std::int64_t>& kernel,
+           at::Device device) {
   const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
   std::vector<std::int64_t> shape = {out, in};
   shape.insert(shape.end(), kernel.begin(), kernel.end());
@@ -58,8 +63,10 @@ at::Tensor causal_conv(const Conv& conv, const at::Tensor& padded_BTHWC) {
   if (!is_kept_from_onednn(x_BCTHW)) {
     y_BCTHW = at::conv3d(x_BCTHW, weight, bias, {1, 1, 1}, {0, 1, 1});
   } else if (at::GradMode::is_enabled() && (x_BCTHW.requires_grad() || weight.requires_grad())) {
-    // The backward picks its kernel by the same rule, so the clip goes in twice: still 7 times faster.
-    y_BCTHW = at::conv3d(at::cat({x_BCTHW, x_BCTHW}), weight, bias, {1, 1, 1}, {0, 1, 1}).narrow(0, 0, 1);
+    // The backward picks its kernel by the same rule, so the clip goes in twice: still 7 times
+    // faster.
+    y_BCTHW =
+        at::conv3d(at::cat({x_BCTHW, x_BCTHW}), weight, bias, {1, 1, 1}, {0, 1, 1}).narrow(0, 0, 1);
   } else {
     y_BCTHW = at::mkldnn_convolution(x_BCTHW, weight, bias, {0, 1, 1}, {1, 1, 1}, {1, 1, 1}, 1);
   }
@@ -78,29 +85,34 @@ at::Tensor time_conv(const Conv& conv, const at::Tensor& x_BTHWC, std::int64_t s
   const std::int64_t clips = x_BTHWC.size(0), height = x_BTHWC.size(2), width = x_BTHWC.size(3);
   // As an image of T rows and H W columns: oneDNN's 2-D kernels.
   const at::Tensor x_BCTP =
-      x_BTHWC.reshape({clips, x_BTHWC.size(1), height * width, x_BTHWC.size(4)}).permute({0, 3, 1, 2});
+      x_BTHWC.reshape({clips, x_BTHWC.size(1), height * width, x_BTHWC.size(4)})
+          .permute({0, 3, 1, 2});
   const at::Tensor weight =
       conv.weight.to(x_BTHWC.scalar_type()).view({conv.weight.size(0), conv.weight.size(1), 3, 1});
   const at::Tensor y_BCTP = at::conv2d(x_BCTP, weight, bias_like(conv, x_BTHWC), {stride, 1});
-  return y_BCTP.permute({0, 2, 3, 1}).contiguous().view({clips, y_BCTP.size(2), height, width, y_BCTP.size(1)});
+  return y_BCTP.permute({0, 2, 3, 1})
+      .contiguous()
+      .view({clips, y_BCTP.size(2), height, width, y_BCTP.size(1)});
 }
 
 at::Tensor frame_conv(const Conv& conv, const at::Tensor& x_BTHWC) {
-  const at::Tensor y_FCHW = at::conv2d(frames_as_images(x_BTHWC), conv.weight.to(x_BTHWC.scalar_type()),
-                                       bias_like(conv, x_BTHWC), {1, 1}, {1, 1});
+  const at::Tensor y_FCHW =
+      at::conv2d(frames_as_images(x_BTHWC), conv.weight.to(x_BTHWC.scalar_type()),
+                 bias_like(conv, x_BTHWC), {1, 1}, {1, 1});
   return images_as_frames(y_FCHW, x_BTHWC.size(0));
 }
 
 at::Tensor halving_frame_conv(const Conv& conv, const at::Tensor& x_BTHWC) {
   const at::Tensor padded_BTHWC = at::constant_pad_nd(x_BTHWC, {0, 0, 0, 1, 0, 1});
-  const at::Tensor y_FCHW = at::conv2d(frames_as_images(padded_BTHWC), conv.weight.to(x_BTHWC.scalar_type()),
-                                       bias_like(conv, x_BTHWC), {2, 2});
+  const at::Tensor y_FCHW =
+      at::conv2d(frames_as_images(padded_BTHWC), conv.weight.to(x_BTHWC.scalar_type()),
+                 bias_like(conv, x_BTHWC), {2, 2});
   return images_as_frames(y_FCHW, x_BTHWC.size(0));
 }
 
 at::Tensor double_pixels(const at::Tensor& x_BTHWC) {
-  const at::Tensor y_FCHW = at::upsample_nearest2d(frames_as_images(x_BTHWC),
-                                                   {2 * x_BTHWC.size(2), 2 * x_BTHWC.size(3)});
+  const at::Tensor y_FCHW =
+      at::upsample_nearest2d(frames_as_images(x_BTHWC), {2 * x_BTHWC.size(2), 2 * x_BTHWC.size(3)});
   return images_as_frames(y_FCHW, x_BTHWC.size(0));
 }
 

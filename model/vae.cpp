@@ -14,12 +14,12 @@ namespace {
 // B clips, T frames, H height, W width, C channels (of pixels 3, of latents z)
 
 void check_pixels(const at::Tensor& pixels, const VaeConfig& config) {
-  ZOETROPE_CHECK_CONFIG(pixels.dim() == 5 && pixels.size(1) == 3, "the VAE encodes pixels [B, 3, T, H, W], not ",
-                        pixels.sizes());
+  ZOETROPE_CHECK_CONFIG(pixels.dim() == 5 && pixels.size(1) == 3,
+                        "the VAE encodes pixels [B, 3, T, H, W], not ", pixels.sizes());
   const std::int64_t frames = pixels.size(2), height = pixels.size(3), width = pixels.size(4);
-  ZOETROPE_CHECK_CONFIG(frames >= 1 && (frames - 1) % config.time_stride() == 0, "a clip of ", frames,
-                        " frames does not fit the VAE: the count must be 1 + a multiple of ",
-                        config.time_stride());
+  ZOETROPE_CHECK_CONFIG(
+      frames >= 1 && (frames - 1) % config.time_stride() == 0, "a clip of ", frames,
+      " frames does not fit the VAE: the count must be 1 + a multiple of ", config.time_stride());
   ZOETROPE_CHECK_CONFIG(height >= 1 && width >= 1 && height % config.space_stride() == 0 &&
                             width % config.space_stride() == 0,
                         "a clip of ", width, "x", height,
@@ -28,8 +28,9 @@ void check_pixels(const at::Tensor& pixels, const VaeConfig& config) {
 }
 
 void check_latents(const at::Tensor& latents, const VaeConfig& config) {
-  ZOETROPE_CHECK_CONFIG(latents.dim() == 5 && latents.size(1) == config.z_dim && latents.numel() > 0,
-                        "the VAE decodes latents [B, ", config.z_dim, ", t, h, w], not ", latents.sizes());
+  ZOETROPE_CHECK_CONFIG(
+      latents.dim() == 5 && latents.size(1) == config.z_dim && latents.numel() > 0,
+      "the VAE decodes latents [B, ", config.z_dim, ", t, h, w], not ", latents.sizes());
 }
 
 // One number a channel, ready to broadcast over [B, z, t, h, w].
@@ -53,17 +54,20 @@ Posterior Vae::encode(const at::Tensor& pixels, std::optional<at::ScalarType> co
   check_pixels(pixels, config_);
   const at::ScalarType type = compute_type.value_or(parts_->quant_conv.weight.scalar_type());
   const at::Tensor x_BTHWC = shuffle_pixels_down(pixels.to(type), config_.patch_size);
-  const at::Tensor moments_BTHWC = pointwise_conv(parts_->quant_conv, parts_->encoder.forward(x_BTHWC));
+  const at::Tensor moments_BTHWC =
+      pointwise_conv(parts_->quant_conv, parts_->encoder.forward(x_BTHWC));
   const auto halves =
       moments_BTHWC.to(at::kFloat).permute({0, 4, 1, 2, 3}).contiguous().split(config_.z_dim, 1);
   return {halves[0], at::clamp(halves[1], -30, 20)};
 }
 
-at::Tensor Vae::decode(const at::Tensor& latents, bool clamp, std::optional<at::ScalarType> compute_type) {
+at::Tensor Vae::decode(const at::Tensor& latents, bool clamp,
+                       std::optional<at::ScalarType> compute_type) {
   check_latents(latents, config_);
   const at::ScalarType type = compute_type.value_or(parts_->quant_conv.weight.scalar_type());
   const at::Tensor z_BTHWC = latents.to(type).permute({0, 2, 3, 4, 1}).contiguous();
-  const at::Tensor x_BTHWC = parts_->decoder.forward(pointwise_conv(parts_->post_quant_conv, z_BTHWC));
+  const at::Tensor x_BTHWC =
+      parts_->decoder.forward(pointwise_conv(parts_->post_quant_conv, z_BTHWC));
   const at::Tensor pixels = shuffle_pixels_up(x_BTHWC.to(at::kFloat), config_.patch_size);
   return clamp ? at::clamp(pixels, -1, 1) : pixels;
 }

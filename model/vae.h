@@ -1,4 +1,5 @@
-// The causal 3-D video VAE of Wan 2.1 and 2.2 (diffusers' AutoencoderKLWan), in its whole-sequence form.
+// The causal 3-D video VAE of Wan 2.1 and 2.2 (diffusers' AutoencoderKLWan), in its whole-sequence
+// form.
 #pragma once
 
 #include <filesystem>
@@ -24,14 +25,16 @@ class Vae : public Module {
   void init_weights(std::uint64_t seed);
 
   // pixels [B, 3, T, H, W] in [-1, 1], T = 1 + k * time_stride, H and W multiples of space_stride
-  // (ConfigError with the numbers otherwise). Convolutions run in `compute_type`, by default the parameters'
-  // own dtype; results are fp32. Differentiable.
-  Posterior encode(const at::Tensor& pixels, std::optional<at::ScalarType> compute_type = std::nullopt);
-  // raw (not normalised) latents [B, z, t, h, w] -> [B, 3, T, H, W]; `clamp` to [-1, 1] (off in training).
+  // (ConfigError with the numbers otherwise). Convolutions run in `compute_type`, by default the
+  // parameters' own dtype; results are fp32. Differentiable.
+  Posterior encode(const at::Tensor& pixels,
+                   std::optional<at::ScalarType> compute_type = std::nullopt);
+  // raw (not normalised) latents [B, z, t, h, w] -> [B, 3, T, H, W]; `clamp` to [-1, 1] (off in
+  // training).
   at::Tensor decode(const at::Tensor& latents, bool clamp = true,
                     std::optional<at::ScalarType> compute_type = std::nullopt);
 
-  at::Tensor normalise(const at::Tensor& latents) const;    // (z - mean) / std per channel
+  at::Tensor normalise(const at::Tensor& latents) const;  // (z - mean) / std per channel
   at::Tensor denormalise(const at::Tensor& latents) const;
 
   const VaeConfig& config() const { return config_; }
@@ -47,8 +50,10 @@ class Vae : public Module {
 std::unique_ptr<Vae> load_vae(const std::filesystem::path& folder, at::Device device);
 void save_vae(Vae& vae, const std::filesystem::path& folder, at::ScalarType dtype);
 
-// 8-bit frames [T, H, W, 3] <-> pixels [1, 3, T, H, W] in [-1, 1] (x / 127.5 - 1; rounded and clamped back).
-at::Tensor pixels_from_rgb(const std::uint8_t* rgb, std::int64_t frames, std::int64_t height, std::int64_t width);
+// 8-bit frames [T, H, W, 3] <-> pixels [1, 3, T, H, W] in [-1, 1] (x / 127.5 - 1; rounded and
+// clamped back).
+at::Tensor pixels_from_rgb(const std::uint8_t* rgb, std::int64_t frames, std::int64_t height,
+                           std::int64_t width);
 void rgb_from_pixels(const at::Tensor& pixels, std::uint8_t* rgb);
 
 }  // namespace zoetrope::model

@@ -20,19 +20,24 @@ at::Tensor new_gamma(const std::vector<std::int64_t>& shape, at::Device device) 
   return at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(device));
 }
 
-at::Tensor first_frame(const at::Tensor& x_BTHWC) { return x_BTHWC.narrow(1, 0, 1); }
-at::Tensor later_frames(const at::Tensor& x_BTHWC) { return x_BTHWC.narrow(1, 1, x_BTHWC.size(1) - 1); }
+at::Tensor first_frame(const at::Tensor& x_BTHWC) {
+  return x_BTHWC.narrow(1, 0, 1);
+}
+at::Tensor later_frames(const at::Tensor& x_BTHWC) {
+  return x_BTHWC.narrow(1, 1, x_BTHWC.size(1) - 1);
+}
 
-// 1 + k frames -> 1 + 2k. The channel halves of the convolution are the two new frames of each old one; its
-// history starts after frame 0.
+// 1 + k frames -> 1 + 2k. The channel halves of the convolution are the two new frames of each old
+// one; its history starts after frame 0.
 at::Tensor double_time(const Conv& conv, const at::Tensor& x_BTHWC) {
   if (x_BTHWC.size(1) == 1) return x_BTHWC;
   const at::Tensor later = later_frames(x_BTHWC);
   const at::Tensor pairs = time_conv(conv, with_front_frames(later, kCausalFrames), 1);
   const std::int64_t channels = x_BTHWC.size(4), height = x_BTHWC.size(2), width = x_BTHWC.size(3);
-  const at::Tensor doubled = pairs.view({x_BTHWC.size(0), later.size(1), height, width, 2, channels})
-                                 .permute({0, 1, 4, 2, 3, 5})
-                                 .reshape({x_BTHWC.size(0), 2 * later.size(1), height, width, channels});
+  const at::Tensor doubled =
+      pairs.view({x_BTHWC.size(0), later.size(1), height, width, 2, channels})
+          .permute({0, 1, 4, 2, 3, 5})
+          .reshape({x_BTHWC.size(0), 2 * later.size(1), height, width, channels});
   return at::cat({first_frame(x_BTHWC), doubled}, 1);
 }
 
@@ -76,7 +81,8 @@ at::Tensor AttentionBlock::forward(const at::Tensor& x_BTHWC) const {
   const at::Tensor qkv = pointwise_conv(to_qkv, rms_norm(x_BTHWC, norm, Activation::kNone));
   const auto parts_F1PC =
       qkv.view({x_BTHWC.size(0) * x_BTHWC.size(1), 1, -1, 3 * channels}).split(channels, -1);
-  const at::Tensor mixed = at::scaled_dot_product_attention(parts_F1PC[0], parts_F1PC[1], parts_F1PC[2]);
+  const at::Tensor mixed =
+      at::scaled_dot_product_attention(parts_F1PC[0], parts_F1PC[1], parts_F1PC[2]);
   return x_BTHWC + pointwise_conv(proj, mixed.reshape(x_BTHWC.sizes()));
 }
 
@@ -99,7 +105,8 @@ void MidBlock::visit_parameters(const std::string& prefix, const ParameterVisito
   second.visit_parameters(prefix + "resnets.1.", visit);
 }
 
-Resample::Resample(Kind its_kind, bool is_temporal, std::int64_t in, std::int64_t out, at::Device device)
+Resample::Resample(Kind its_kind, bool is_temporal, std::int64_t in, std::int64_t out,
+                   at::Device device)
     : kind(its_kind), temporal(is_temporal), resample(in, out, {3, 3}, device) {
   if (temporal) time = Conv(in, kind == Kind::kUp ? 2 * in : in, {3, 1, 1}, device);
 }
@@ -121,8 +128,9 @@ at::Tensor average_down(const at::Tensor& x_BTHWC, std::int64_t out, std::int64_
                         std::int64_t factor_s) {
   const std::int64_t front = (factor_t - x_BTHWC.size(1) % factor_t) % factor_t;
   const at::Tensor x = front > 0 ? with_front_frames(x_BTHWC, front) : x_BTHWC;
-  const std::int64_t clips = x.size(0), frames = x.size(1) / factor_t, height = x.size(2) / factor_s,
-                     width = x.size(3) / factor_s, channels = x.size(4);
+  const std::int64_t clips = x.size(0), frames = x.size(1) / factor_t,
+                     height = x.size(2) / factor_s, width = x.size(3) / factor_s,
+                     channels = x.size(4);
   if (factor_t * factor_s == 1 && out == channels) return x;
   const std::int64_t group = channels * factor_t * factor_s * factor_s / out;
   return x.view({clips, frames, factor_t, height, factor_s, width, factor_s, channels})
@@ -136,11 +144,12 @@ at::Tensor duplicate_up(const at::Tensor& x_BTHWC, std::int64_t out, std::int64_
   const std::int64_t clips = x_BTHWC.size(0), frames = x_BTHWC.size(1), height = x_BTHWC.size(2),
                      width = x_BTHWC.size(3), channels = x_BTHWC.size(4);
   const std::int64_t repeats = out * factor_t * factor_s * factor_s / channels;
-  const at::Tensor blocks = x_BTHWC.unsqueeze(-1)
-                                .expand({clips, frames, height, width, channels, repeats})
-                                .reshape({clips, frames, height, width, out, factor_t, factor_s, factor_s})
-                                .permute({0, 1, 5, 2, 6, 3, 7, 4})
-                                .reshape({clips, frames * factor_t, height * factor_s, width * factor_s, out});
+  const at::Tensor blocks =
+      x_BTHWC.unsqueeze(-1)
+          .expand({clips, frames, height, width, channels, repeats})
+          .reshape({clips, frames, height, width, out, factor_t, factor_s, factor_s})
+          .permute({0, 1, 5, 2, 6, 3, 7, 4})
+          .reshape({clips, frames * factor_t, height * factor_s, width * factor_s, out});
   // The first frame comes from one latent frame alone: it is not doubled.
   return blocks.narrow(1, factor_t - 1, blocks.size(1) - (factor_t - 1));
 }
@@ -158,7 +167,8 @@ at::Tensor Stage::forward(const at::Tensor& x_BTHWC) const {
 }
 
 void Stage::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {
-  for (std::size_t i = 0; i < resnets.size(); ++i) resnets[i].visit_parameters(prefix + resnet_names[i], visit);
+  for (std::size_t i = 0; i < resnets.size(); ++i)
+    resnets[i].visit_parameters(prefix + resnet_names[i], visit);
   for (Resample& part : resample) part.visit_parameters(prefix + resample_name, visit);
 }
 

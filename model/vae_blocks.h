@@ -1,5 +1,5 @@
-// The parts that encoder and decoder are made of. Activations are [B, T, H, W, C], all frames of a clip at
-// once; each part equals the chunk-by-chunk form with its frame caches exactly.
+// The parts that encoder and decoder are made of. Activations are [B, T, H, W, C], all frames of a
+// clip at once; each part equals the chunk-by-chunk form with its frame caches exactly.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@
 namespace zoetrope::model {
 
 struct ResBlock {
-  at::Tensor norm1, norm2;          // gammas [C, 1, 1, 1]
-  Conv conv1, conv2, shortcut;      // shortcut only where the width changes
+  at::Tensor norm1, norm2;      // gammas [C, 1, 1, 1]
+  Conv conv1, conv2, shortcut;  // shortcut only where the width changes
   ResBlock(std::int64_t in, std::int64_t out, at::Device device);
   at::Tensor forward(const at::Tensor& x_BTHWC) const;
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit);
@@ -23,7 +23,7 @@ struct ResBlock {
 
 // Self-attention inside each frame, one head.
 struct AttentionBlock {
-  at::Tensor norm;                  // gamma [C, 1, 1]
+  at::Tensor norm;  // gamma [C, 1, 1]
   Conv to_qkv, proj;
   AttentionBlock(std::int64_t width, at::Device device);
   at::Tensor forward(const at::Tensor& x_BTHWC) const;
@@ -39,8 +39,8 @@ struct MidBlock {
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit);
 };
 
-// Halves or doubles height and width and, if `temporal`, time: 1 + 2k frames <-> 1 + k. The first frame is
-// never mixed with the others in time.
+// Halves or doubles height and width and, if `temporal`, time: 1 + 2k frames <-> 1 + k. The first
+// frame is never mixed with the others in time.
 struct Resample {
   enum class Kind { kDown, kUp };
   Kind kind;
@@ -51,7 +51,8 @@ struct Resample {
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit);
 };
 
-// Wan 2.2's shortcuts without parameters. Channels of a pixel block are read in the order (C, t, y, x).
+// Wan 2.2's shortcuts without parameters. Channels of a pixel block are read in the order (C, t, y,
+// x).
 at::Tensor average_down(const at::Tensor& x_BTHWC, std::int64_t out, std::int64_t factor_t,
                         std::int64_t factor_s);
 at::Tensor duplicate_up(const at::Tensor& x_BTHWC, std::int64_t out, std::int64_t factor_t,
@@ -60,8 +61,8 @@ at::Tensor duplicate_up(const at::Tensor& x_BTHWC, std::int64_t out, std::int64_
 // Residual blocks, then maybe a Resample, with a shortcut around all of them where `is_residual`.
 struct Stage {
   std::vector<ResBlock> resnets;
-  std::vector<Resample> resample;                      // none or one
-  std::vector<std::string> resnet_names;               // "down_blocks.0." ...
+  std::vector<Resample> resample;         // none or one
+  std::vector<std::string> resnet_names;  // "down_blocks.0." ...
   std::string resample_name;
   Resample::Kind kind;
   bool has_shortcut = false;

@@ -1,4 +1,5 @@
-// diffusers' AutoencoderKLWan config.json, read strictly: what this class cannot compute is refused by name.
+// diffusers' AutoencoderKLWan config.json, read strictly: what this class cannot compute is refused
+// by name.
 #include "model/vae_config.h"
 
 #include <algorithm>
@@ -13,11 +14,24 @@ namespace {
 
 constexpr const char* kClassName = "AutoencoderKLWan";
 constexpr std::int64_t kColours = 3;
-const std::set<std::string> kKnownKeys = {
-    "base_dim", "decoder_base_dim", "z_dim", "dim_mult", "num_res_blocks", "attn_scales",
-    "temperal_downsample", "dropout", "latents_mean", "latents_std", "is_residual", "in_channels",
-    "out_channels", "patch_size", "scale_factor_temporal", "scale_factor_spatial", "clip_output",
-    "head_bypass"};
+const std::set<std::string> kKnownKeys = {"base_dim",
+                                          "decoder_base_dim",
+                                          "z_dim",
+                                          "dim_mult",
+                                          "num_res_blocks",
+                                          "attn_scales",
+                                          "temperal_downsample",
+                                          "dropout",
+                                          "latents_mean",
+                                          "latents_std",
+                                          "is_residual",
+                                          "in_channels",
+                                          "out_channels",
+                                          "patch_size",
+                                          "scale_factor_temporal",
+                                          "scale_factor_spatial",
+                                          "clip_output",
+                                          "head_bypass"};
 
 template <class T>
 void read(const Json& json, const char* key, T& value) {
@@ -43,7 +57,8 @@ void refuse_unsupported(const Json& json) {
     ZOETROPE_CHECK_CONFIG(is_known, "VAE config: unknown key ", item.key());
   }
   if (json.contains("attn_scales")) {
-    ZOETROPE_CHECK_CONFIG(json["attn_scales"].empty(), "VAE config: attn_scales must be empty, not ",
+    ZOETROPE_CHECK_CONFIG(json["attn_scales"].empty(),
+                          "VAE config: attn_scales must be empty, not ",
                           json["attn_scales"].dump());
   }
   double dropout = 0;
@@ -58,7 +73,8 @@ void check_statistics(const VaeConfig& config) {
                           values->size(), " numbers, z_dim is ", config.z_dim);
   }
   for (const double value : config.latents_std) {
-    ZOETROPE_CHECK_CONFIG(std::isfinite(value) && value > 0, "VAE config: latents_std holds ", value);
+    ZOETROPE_CHECK_CONFIG(std::isfinite(value) && value > 0, "VAE config: latents_std holds ",
+                          value);
   }
 }
 
@@ -71,7 +87,8 @@ void check_shortcut_widths(const VaeConfig& config) {
     const std::int64_t in = i == 0 ? 1 : mult[i - 1];
     ZOETROPE_CHECK_CONFIG(in * factor * config.base_dim % (mult[i] * config.base_dim) == 0,
                           "VAE config: dim_mult ", in, " -> ", mult[i], " at stage ", i,
-                          " has no averaging shortcut: ", in, " * ", factor, " is not a multiple of ", mult[i]);
+                          " has no averaging shortcut: ", in, " * ", factor,
+                          " is not a multiple of ", mult[i]);
   }
 }
 
@@ -86,15 +103,17 @@ int VaeConfig::space_stride() const {
 }
 
 void check_vae_config(const VaeConfig& config) {
-  ZOETROPE_CHECK_CONFIG(config.dim_mult.size() >= 2, "VAE config: dim_mult has ", config.dim_mult.size(),
-                        " stages, at least 2 are needed");
+  ZOETROPE_CHECK_CONFIG(config.dim_mult.size() >= 2, "VAE config: dim_mult has ",
+                        config.dim_mult.size(), " stages, at least 2 are needed");
   ZOETROPE_CHECK_CONFIG(config.temporal_downsample.size() + 1 == config.dim_mult.size(),
                         "VAE config: temporal_downsample has ", config.temporal_downsample.size(),
                         " entries, dim_mult with ", config.dim_mult.size(), " stages needs ",
                         config.dim_mult.size() - 1);
-  for (const std::int64_t value : {config.base_dim, config.z_dim, config.num_res_blocks, config.patch_size,
-                                   *std::min_element(config.dim_mult.begin(), config.dim_mult.end())}) {
-    ZOETROPE_CHECK_CONFIG(value >= 1, "VAE config: base_dim, z_dim, num_res_blocks, patch_size and dim_mult ",
+  for (const std::int64_t value :
+       {config.base_dim, config.z_dim, config.num_res_blocks, config.patch_size,
+        *std::min_element(config.dim_mult.begin(), config.dim_mult.end())}) {
+    ZOETROPE_CHECK_CONFIG(value >= 1,
+                          "VAE config: base_dim, z_dim, num_res_blocks, patch_size and dim_mult ",
                           "must be at least 1, not ", value);
   }
   if (config.is_residual) check_shortcut_widths(config);
@@ -103,8 +122,8 @@ void check_vae_config(const VaeConfig& config) {
 
 VaeConfig vae_config_from_json(const Json& json) {
   const std::string class_name = json.value("_class_name", kClassName);
-  ZOETROPE_CHECK_CONFIG(class_name == kClassName, "VAE config: _class_name is ", class_name, ", not ",
-                        kClassName);
+  ZOETROPE_CHECK_CONFIG(class_name == kClassName, "VAE config: _class_name is ", class_name,
+                        ", not ", kClassName);
   refuse_unsupported(json);
   VaeConfig config;
   read(json, "base_dim", config.base_dim);
@@ -131,7 +150,8 @@ VaeConfig vae_config_from_json(const Json& json) {
 Json vae_config_to_json(const VaeConfig& config) {
   check_vae_config(config);
   const auto or_default = [&](const std::vector<double>& values, double value) {
-    return values.empty() ? std::vector<double>(static_cast<std::size_t>(config.z_dim), value) : values;
+    return values.empty() ? std::vector<double>(static_cast<std::size_t>(config.z_dim), value)
+                          : values;
   };
   const std::int64_t channels = kColours * config.patch_size * config.patch_size;
   Json json;
@@ -139,7 +159,8 @@ Json vae_config_to_json(const VaeConfig& config) {
   json["_diffusers_version"] = "0.36.0";
   json["attn_scales"] = Json::array();
   json["base_dim"] = config.base_dim;
-  json["decoder_base_dim"] = config.decoder_base_dim > 0 ? Json(config.decoder_base_dim) : Json(nullptr);
+  json["decoder_base_dim"] =
+      config.decoder_base_dim > 0 ? Json(config.decoder_base_dim) : Json(nullptr);
   json["dim_mult"] = config.dim_mult;
   json["dropout"] = 0.0;
   json["in_channels"] = channels;

@@ -28,7 +28,12 @@ at::Tensor pixels_from_rgb(const std::uint8_t* rgb, std::int64_t frames, std::in
   // from_blob only reads here; its signature asks for a pointer to non-const.
   const at::Tensor rgb_THWC =
       at::from_blob(const_cast<std::uint8_t*>(rgb), {frames, height, width, 3}, options);
-  return rgb_THWC.permute({3, 0, 1, 2}).unsqueeze(0).to(at::kFloat).contiguous().div_(127.5).sub_(1);
+  return rgb_THWC.permute({3, 0, 1, 2})
+      .unsqueeze(0)
+      .to(at::kFloat)
+      .contiguous()
+      .div_(127.5)
+      .sub_(1);
 }
 
 void rgb_from_pixels(const at::Tensor& pixels, std::uint8_t* rgb) {

@@ -32,7 +32,8 @@ at::Tensor divergence(const Posterior& posterior) {
 
 at::Tensor noise_like(const at::Tensor& x, Random& random) {
   at::Tensor noise = at::empty(x.sizes(), at::TensorOptions().dtype(at::kFloat));
-  random.fill_normal(std::span<float>(noise.mutable_data_ptr<float>(), static_cast<std::size_t>(noise.numel())));
+  random.fill_normal(
+      std::span<float>(noise.mutable_data_ptr<float>(), static_cast<std::size_t>(noise.numel())));
   return noise.to(x.device(), x.scalar_type());
 }
 
@@ -42,8 +43,8 @@ at::Tensor to_8_bit(const at::Tensor& pixels) {
 
 }  // namespace
 
-VaeLoss vae_loss(const at::Tensor& pixels, const at::Tensor& reconstruction, const Posterior& posterior,
-                 const VaeLossConfig& config) {
+VaeLoss vae_loss(const at::Tensor& pixels, const at::Tensor& reconstruction,
+                 const Posterior& posterior, const VaeLossConfig& config) {
   ZOETROPE_CHECK(pixels.dim() == 5 && pixels.sizes() == reconstruction.sizes(), "the VAE made ",
                  reconstruction.sizes(), " of pixels ", pixels.sizes());
   const at::Tensor error_BCTHW = reconstruction.to(at::kFloat) - pixels.to(at::kFloat);
@@ -70,7 +71,8 @@ at::Tensor sample_posterior(const Posterior& posterior, Random random, double la
 at::Tensor psnr(const at::Tensor& pixels, const at::Tensor& reconstruction) {
   ZOETROPE_CHECK(pixels.dim() == 5 && pixels.sizes() == reconstruction.sizes(), "PSNR of ",
                  reconstruction.sizes(), " against ", pixels.sizes());
-  const at::Tensor mse_B = (to_8_bit(pixels) - to_8_bit(reconstruction)).square().mean({1, 2, 3, 4});
+  const at::Tensor mse_B =
+      (to_8_bit(pixels) - to_8_bit(reconstruction)).square().mean({1, 2, 3, 4});
   return (mse_B.reciprocal() * (255.0 * 255.0)).log10() * 10;
 }
 

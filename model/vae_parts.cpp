@@ -40,9 +40,10 @@ std::vector<Stage> down_stages(const VaeConfig& config, at::Device device) {
                                                       : concat("down_blocks.", flat++, "."));
     }
     if (i + 1 < config.dim_mult.size()) {
-      stage.resample.emplace_back(Resample::Kind::kDown, config.temporal_downsample[i], stage.out_channels,
-                                  stage.out_channels, device);
-      stage.resample_name = config.is_residual ? own + "downsampler." : concat("down_blocks.", flat++, ".");
+      stage.resample.emplace_back(Resample::Kind::kDown, config.temporal_downsample[i],
+                                  stage.out_channels, stage.out_channels, device);
+      stage.resample_name =
+          config.is_residual ? own + "downsampler." : concat("down_blocks.", flat++, ".");
     }
     in = stage.out_channels;
     stages.push_back(std::move(stage));
@@ -64,9 +65,11 @@ std::vector<Stage> up_stages(const VaeConfig& config, at::Device device) {
       stage.resnet_names.push_back(concat("up_blocks.", i, ".resnets.", j, "."));
     }
     if (!is_last) {
-      stage.resample.emplace_back(Resample::Kind::kUp, config.temporal_downsample[num_stages - 2 - i], width,
+      stage.resample.emplace_back(Resample::Kind::kUp,
+                                  config.temporal_downsample[num_stages - 2 - i], width,
                                   stage.out_channels, device);
-      stage.resample_name = concat("up_blocks.", i, config.is_residual ? ".upsampler." : ".upsamplers.0.");
+      stage.resample_name =
+          concat("up_blocks.", i, config.is_residual ? ".upsampler." : ".upsamplers.0.");
     }
     in = stage.out_channels;
     stages.push_back(std::move(stage));
@@ -94,7 +97,8 @@ VaeEncoder::VaeEncoder(const VaeConfig& config, at::Device device)
       mid(config.base_dim * config.dim_mult.back(), device),
       norm_out(new_gamma(config.base_dim * config.dim_mult.back(), device)),
       conv_out(config.base_dim * config.dim_mult.back(), 2 * config.z_dim, kCube, device),
-      bypass(new_bypass(config, config.base_dim * config.dim_mult.back(), 2 * config.z_dim, device)) {}
+      bypass(
+          new_bypass(config, config.base_dim * config.dim_mult.back(), 2 * config.z_dim, device)) {}
 
 at::Tensor VaeEncoder::forward(const at::Tensor& x_BTHWC) const {
   at::Tensor h = causal_conv(conv_in, with_front_frames(x_BTHWC, kCausalFrames));
@@ -116,9 +120,10 @@ VaeDecoder::VaeDecoder(const VaeConfig& config, at::Device device)
       mid(decoder_base(config) * config.dim_mult.back(), device),
       stages(up_stages(config, device)),
       norm_out(new_gamma(decoder_base(config) * config.dim_mult.front(), device)),
-      conv_out(decoder_base(config) * config.dim_mult.front(), pixel_channels(config), kCube, device),
-      bypass(new_bypass(config, decoder_base(config) * config.dim_mult.front(), pixel_channels(config),
-                        device)) {}
+      conv_out(decoder_base(config) * config.dim_mult.front(), pixel_channels(config), kCube,
+               device),
+      bypass(new_bypass(config, decoder_base(config) * config.dim_mult.front(),
+                        pixel_channels(config), device)) {}
 
 at::Tensor VaeDecoder::forward(const at::Tensor& x_BTHWC) const {
   at::Tensor h = mid.forward(causal_conv(conv_in, with_front_frames(x_BTHWC, kCausalFrames)));

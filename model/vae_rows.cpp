@@ -1,15 +1,14 @@
-// Row loops in fp32. The exponential is a polynomial (relative error below 2e-7) because a call into the
-// maths library would keep the loops from being vectorised.
+// Row loops in fp32. The exponential is a polynomial (relative error below 2e-7) because a call
+// into the maths library would keep the loops from being vectorised.
 #include "model/vae_rows.h"
 
-#include <algorithm>
-#include <bit>
-#include <cmath>
-
-// One clone an instruction set, picked when the program starts. Sanitizers run before that is possible.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define ZOETROPE_VECTORISED \
-  [[gnu::optimize("O3", "no-trapping-math", "no-math-errno"), gnu::target_clones("avx512f", "avx2", "default")]]
+// One clone an instruction set, picked when the program starts. Sanitizers run before that is
+// possible.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__)
+#define ZOETROPE_VECTORISED                                   \
+  [[gnu::optimize("O3", "no-trapping-math", "no-math-errno"), \
+    gnu::target_clones("avx512f", "avx2", "default")]]
 #else
 #define ZOETROPE_VECTORISED
 #endif
@@ -20,7 +19,8 @@ namespace {
 constexpr std::int64_t kLanes = 16;
 constexpr float kMinNorm = 1e-12f;
 
-// e^x for x in [-87, 87], Cephes' polynomial after taking out the power of two.
+// e^x for x in [-87, 87], Cephes' polynomial after taking out the power of two. std::bit_cast would
+// stay a call here: a function without the clones' attributes is not inlined into them.
 [[gnu::always_inline]] inline float exponential(float x) {
   x = x < -87.0f ? -87.0f : (x > 87.0f ? 87.0f : x);
   const float shifted = x * 1.44269504088896341f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer
@@ -33,11 +33,13 @@ constexpr float kMinNorm = 1e-12f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) + 127u) << 23;
-  return p * std::bit_cast<float>(exponent);
+  const std::uint32_t exponent = (__builtin_bit_cast(std::uint32_t, shifted) + 127u) << 23;
+  return p * __builtin_bit_cast(float, exponent);
 }
 
-[[gnu::always_inline]] inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+[[gnu::always_inline]] inline float sigmoid(float x) {
+  return 1.0f / (1.0f + exponential(-x));
+}
 
 [[gnu::always_inline]] inline float dot_of(const float* __restrict x, const float* __restrict y,
                                            std::int64_t n) {
@@ -52,10 +54,12 @@ constexpr float kMinNorm = 1e-12f;
   return total;
 }
 
-// `to` holds the gradient of x * scale; the scale itself depends on x unless the row is (nearly) zero.
-[[gnu::always_inline]] inline void backward_through_scale(float* __restrict to, const float* __restrict x,
-                                                          float scale, std::int64_t n) {
-  const bool is_clamped = scale >= std::sqrt(static_cast<float>(n)) / kMinNorm;
+// `to` holds the gradient of x * scale; the scale itself depends on x unless the row is (nearly)
+// zero.
+[[gnu::always_inline]] inline void backward_through_scale(float* __restrict to,
+                                                          const float* __restrict x, float scale,
+                                                          std::int64_t n) {
+  const bool is_clamped = scale >= __builtin_sqrtf(static_cast<float>(n)) / kMinNorm;
   const float along = is_clamped ? 0.0f : dot_of(to, x, n) * scale * scale / static_cast<float>(n);
   for (std::int64_t i = 0; i < n; ++i) to[i] = scale * (to[i] - x[i] * along);
 }
@@ -64,13 +68,13 @@ constexpr float kMinNorm = 1e-12f;
 
 ZOETROPE_VECTORISED
 float rms_scale(const float* x, std::int64_t n) {
-  const float length = std::sqrt(dot_of(x, x, n));
-  return std::sqrt(static_cast<float>(n)) / std::max(length, kMinNorm);
+  const float length = __builtin_sqrtf(dot_of(x, x, n));
+  return __builtin_sqrtf(static_cast<float>(n)) / (length > kMinNorm ? length : kMinNorm);
 }
 
 ZOETROPE_VECTORISED
-void norm(float* __restrict to, const float* __restrict x, float scale, const float* __restrict gamma,
-          std::int64_t n) {
+void norm(float* __restrict to, const float* __restrict x, float scale,
+          const float* __restrict gamma, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = x[i] * scale * gamma[i];
 }
 
@@ -84,8 +88,9 @@ void norm_silu(float* __restrict to, const float* __restrict x, float scale,
 }
 
 ZOETROPE_VECTORISED
-void norm_backward(float* __restrict to, const float* __restrict g, const float* __restrict x, float scale,
-                   const float* __restrict gamma, float* __restrict d_gamma, std::int64_t n) {
+void norm_backward(float* __restrict to, const float* __restrict g, const float* __restrict x,
+                   float scale, const float* __restrict gamma, float* __restrict d_gamma,
+                   std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
     d_gamma[i] += g[i] * x[i] * scale;
     to[i] = g[i] * gamma[i];

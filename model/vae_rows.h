@@ -1,5 +1,6 @@
-// Row loops of the VAE's norm: y = SiLU(x rscale gamma) or y = x rscale gamma over one row of channels, and
-// their backward, in fp32 and vectorised. No torch: vae_norm.cpp calls them from many threads.
+// Row loops of the VAE's norm: y = SiLU(x rscale gamma) or y = x rscale gamma over one row of
+// channels, and their backward, in fp32 and vectorised. No torch: vae_norm.cpp calls them from many
+// threads.
 #pragma once
 
 #include <cstdint>

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes the golden files of the VAE tests: tiny random AutoencoderKLWan models of both kinds, and what
-diffusers 0.36.0 (torch 2.11.0, fp32, chunk-by-chunk with its caches) computes with them.
+"""Writes the golden files of the VAE tests: tiny random AutoencoderKLWan models of both kinds, and
+what diffusers 0.36.0 (torch 2.11.0, fp32, chunk-by-chunk with its caches) computes with them.
 
     vae_tiny_21/, vae_tiny_22/   config.json, weights, cases.safetensors
 
-cases.safetensors, for N = 1, 5, 9 frames: pixels.N, latent_mean.N, latent_logvar.N, latent.N, decoded.N; for
-N = 5 also the cotangents and the gradients of sum(output * cotangent), encode.grad.NAME and decode.grad.NAME,
-for the input and for every parameter."""
+cases.safetensors, for N = 1, 5, 9 frames: pixels.N, latent_mean.N, latent_logvar.N, latent.N,
+decoded.N; for N = 5 also the cotangents and the gradients of sum(output * cotangent),
+encode.grad.NAME and decode.grad.NAME, for the input and for every parameter."""
 
 import pathlib
 
@@ -18,9 +18,10 @@ FOLDER = pathlib.Path(__file__).parent
 KINDS = {
     "vae_tiny_21": dict(base_dim=4, z_dim=2, dim_mult=[1, 2, 2, 2], num_res_blocks=1,
                         temperal_downsample=[False, True, True], scale_factor_spatial=8),
-    "vae_tiny_22": dict(base_dim=2, decoder_base_dim=3, z_dim=3, dim_mult=[1, 1, 2, 2], num_res_blocks=1,
-                        temperal_downsample=[False, True, True], is_residual=True, patch_size=2, in_channels=12,
-                        out_channels=12, scale_factor_spatial=16),
+    "vae_tiny_22": dict(base_dim=2, decoder_base_dim=3, z_dim=3, dim_mult=[1, 1, 2, 2],
+                        num_res_blocks=1, temperal_downsample=[False, True, True],
+                        is_residual=True, patch_size=2, in_channels=12, out_channels=12,
+                        scale_factor_spatial=16),
 }
 
 
@@ -45,7 +46,8 @@ def decode_case(vae, frames, cases):
     cases |= {f"latent.{frames}": latent, f"decoded.{frames}": decoded}
     if frames == 5:
         cases["decode.cotangent"] = torch.randn_like(decoded)
-        add_gradients(vae, (decoded * cases["decode.cotangent"]).sum(), ("decode", "latent", latent), cases)
+        total = (decoded * cases["decode.cotangent"]).sum()
+        add_gradients(vae, total, ("decode", "latent", latent), cases)
 
 
 def add_gradients(vae, total, call, cases):
@@ -60,7 +62,8 @@ def add_gradients(vae, total, call, cases):
 
 def make(name, settings):
     torch.manual_seed(7)
-    statistics = {key: torch.rand(settings["z_dim"]).add(0.5).tolist() for key in ("latents_mean", "latents_std")}
+    statistics = {key: torch.rand(settings["z_dim"]).add(0.5).tolist()
+                  for key in ("latents_mean", "latents_std")}
     vae = AutoencoderKLWan(**settings, **statistics)
     with torch.no_grad():
         for parameter_name, parameter in vae.named_parameters():

@@ -1,5 +1,5 @@
-// The VAE against diffusers' AutoencoderKLWan (chunked, cached) on tiny random models: moments, pixels and
-// gradients. golden/make_vae_golden.py wrote the files.
+// The VAE against diffusers' AutoencoderKLWan (chunked, cached) on tiny random models: moments,
+// pixels and gradients. golden/make_vae_golden.py wrote the files.
 #include "model/vae.h"
 
 #include <gtest/gtest.h>
@@ -33,7 +33,8 @@ class VaeParity : public testing::TestWithParam<std::string> {
     EXPECT_LE(error, tolerance * norm) << name << ": relative error " << error / norm;
   }
 
-  void expect_gradients(const std::string& call, const std::string& input_name, const at::Tensor& input) {
+  void expect_gradients(const std::string& call, const std::string& input_name,
+                        const at::Tensor& input) {
     int num_compared = 0;
     expect_close(input.grad(), call + ".grad." + input_name, 1e-4);
     for (const auto& [name, parameter] : vae_->named_parameters()) {

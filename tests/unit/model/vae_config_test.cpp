@@ -42,7 +42,8 @@ TEST(VaeConfig, WritesWhatDiffusersExpects) {
 }
 
 TEST(VaeConfig, ReadsAConfigWithoutTheNewerKeys) {
-  const Json json = Json::parse(R"({"_class_name": "AutoencoderKLWan", "_diffusers_version": "0.33.0",
+  const Json json =
+      Json::parse(R"({"_class_name": "AutoencoderKLWan", "_diffusers_version": "0.33.0",
     "base_dim": 96, "z_dim": 16, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_scales": [],
     "temperal_downsample": [false, true, true], "dropout": 0.0})");
   const VaeConfig config = vae_config_from_json(json);
@@ -55,8 +56,10 @@ TEST(VaeConfig, NamesWhatItRefuses) {
   EXPECT_EQ(refusal([](Json&) {}), "accepted");
   EXPECT_EQ(refusal([](Json& json) { json["attn_scales"] = {0.5}; }),
             "VAE config: attn_scales must be empty, not [0.5]");
-  EXPECT_EQ(refusal([](Json& json) { json["dropout"] = 0.1; }), "VAE config: dropout must be 0, not 0.1");
-  EXPECT_EQ(refusal([](Json& json) { json["new_layers"] = 1; }), "VAE config: unknown key new_layers");
+  EXPECT_EQ(refusal([](Json& json) { json["dropout"] = 0.1; }),
+            "VAE config: dropout must be 0, not 0.1");
+  EXPECT_EQ(refusal([](Json& json) { json["new_layers"] = 1; }),
+            "VAE config: unknown key new_layers");
   EXPECT_EQ(refusal([](Json& json) { json["_class_name"] = "AutoencoderKL"; }),
             "VAE config: _class_name is AutoencoderKL, not AutoencoderKLWan");
   EXPECT_EQ(refusal([](Json& json) { json["base_dim"] = "wide"; }),
@@ -69,8 +72,11 @@ TEST(VaeConfig, NamesWhatItRefuses) {
             "VAE config: latents_mean has 1 numbers, z_dim is 16");
   EXPECT_EQ(refusal([](Json& json) { json["temperal_downsample"] = {true}; }),
             "VAE config: temporal_downsample has 1 entries, dim_mult with 4 stages needs 3");
-  EXPECT_EQ(refusal([](Json& json) { json["is_residual"] = true, json["dim_mult"] = {1, 2, 2, 4}; }),
-            "VAE config: dim_mult 2 -> 4 at stage 3 has no averaging shortcut: 2 * 1 is not a multiple of 4");
+  EXPECT_EQ(refusal([](Json& json) {
+              json["is_residual"] = true, json["dim_mult"] = {1, 2, 2, 4};
+            }),
+            "VAE config: dim_mult 2 -> 4 at stage 3 has no averaging shortcut: 2 * 1 is not a "
+            "multiple of 4");
 }
 
 }  // namespace

@@ -17,9 +17,13 @@ namespace {
 const std::vector<std::int64_t> kPixels = {2, 3, 5, 8, 8};
 const std::vector<std::int64_t> kLatent = {2, 4, 2, 1, 1};
 
-double value(const at::Tensor& x) { return x.item<double>(); }
+double value(const at::Tensor& x) {
+  return x.item<double>();
+}
 
-Posterior standard_posterior() { return {at::zeros(kLatent), at::zeros(kLatent)}; }
+Posterior standard_posterior() {
+  return {at::zeros(kLatent), at::zeros(kLatent)};
+}
 
 TEST(VaeLoss, WeighsItsParts) {
   VaeLossConfig config{.l1 = 2, .mse = 3, .gradient = 5, .kl = 7};
@@ -47,7 +51,8 @@ TEST(VaeLoss, GradientTermSkipsTimeOfImages) {
 }
 
 TEST(VaeLoss, SamplesAroundTheMeanByTheKeyAlone) {
-  const Posterior posterior = {at::full({4, 8, 5, 8, 8}, 3.0), at::full({4, 8, 5, 8, 8}, std::log(0.25))};
+  const Posterior posterior = {at::full({4, 8, 5, 8, 8}, 3.0),
+                               at::full({4, 8, 5, 8, 8}, std::log(0.25))};
   const at::Tensor z = sample_posterior(posterior, Random(1, Purpose::kLatentNoise, 2));
   EXPECT_TRUE(z.equal(sample_posterior(posterior, Random(1, Purpose::kLatentNoise, 2))));
   EXPECT_FALSE(z.equal(sample_posterior(posterior, Random(1, Purpose::kLatentNoise, 3))));

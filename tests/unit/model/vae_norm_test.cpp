@@ -14,7 +14,8 @@
 namespace zoetrope::model {
 namespace {
 
-at::Tensor random_tensor(const std::vector<std::int64_t>& shape, std::uint64_t step, double scale = 1) {
+at::Tensor random_tensor(const std::vector<std::int64_t>& shape, std::uint64_t step,
+                         double scale = 1) {
   at::Tensor tensor = at::empty(shape);
   Random random(9, Purpose::kTest, step);
   random.fill_normal({tensor.mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())});
@@ -25,7 +26,8 @@ struct Pass {
   at::Tensor y, d_x, d_gamma;
 };
 
-Pass run_norm(const at::Tensor& x, const at::Tensor& gamma, Activation activation, const at::Tensor& cotangent) {
+Pass run_norm(const at::Tensor& x, const at::Tensor& gamma, Activation activation,
+              const at::Tensor& cotangent) {
   const at::Tensor input = x.detach().clone().set_requires_grad(true);
   const at::Tensor weight = gamma.detach().clone().set_requires_grad(true);
   const at::Tensor y = rms_norm(input, weight, activation, 2);
@@ -40,7 +42,8 @@ double relative_error(const at::Tensor& got, const at::Tensor& expected) {
 TEST(VaeNorm, EqualsTheFormulaInDoublePrecision) {
   for (const Activation activation : {Activation::kNone, Activation::kSilu}) {
     for (const std::int64_t channels : {5, 16, 48, 96}) {
-      const at::Tensor x = random_tensor({2, 3, 4, 5, channels}, 1, 3), gamma = random_tensor({channels, 1, 1, 1}, 2);
+      const at::Tensor x = random_tensor({2, 3, 4, 5, channels}, 1, 3),
+                       gamma = random_tensor({channels, 1, 1, 1}, 2);
       const at::Tensor cotangent = random_tensor({2, 5, 4, 5, channels}, 3);
       const Pass exact = run_norm(x.to(at::kDouble), gamma.to(at::kDouble), activation, cotangent);
       const Pass fused = run_norm(x, gamma, activation, cotangent);
@@ -55,7 +58,8 @@ TEST(VaeNorm, EqualsTheFormulaInDoublePrecision) {
 }
 
 TEST(VaeNorm, PutsZeroFramesInFront) {
-  const at::Tensor y = rms_norm(random_tensor({2, 3, 2, 2, 8}, 4), random_tensor({8}, 5), Activation::kSilu, 2);
+  const at::Tensor y =
+      rms_norm(random_tensor({2, 3, 2, 2, 8}, 4), random_tensor({8}, 5), Activation::kSilu, 2);
   EXPECT_EQ(y.sizes(), at::IntArrayRef({2, 5, 2, 2, 8}));
   EXPECT_EQ(y.narrow(1, 0, 2).abs().max().item<float>(), 0.0f);
   EXPECT_GT(y.narrow(1, 2, 3).abs().amax(-1).min().item<float>(), 0.0f);

@@ -51,9 +51,13 @@ Vae tiny_vae(bool is_residual) {
   return vae;
 }
 
-double largest(const at::Tensor& x) { return x.abs().max().item<double>(); }
+double largest(const at::Tensor& x) {
+  return x.abs().max().item<double>();
+}
 
-std::size_t num_tensors(Vae& vae) { return vae.named_parameters().size(); }
+std::size_t num_tensors(Vae& vae) {
+  return vae.named_parameters().size();
+}
 
 class TemporaryFolder {
  public:
@@ -142,19 +146,23 @@ TEST_P(VaeKinds, TrainsInBf16LikeInFp32) {
     at::Tensor& bias = vae.named_parameters().back().second;
     gradient[type] = bias.grad().clone();
     EXPECT_EQ(gradient[type].scalar_type(), at::kFloat);
-    for (const auto& named : vae.named_parameters()) at::Tensor(named.second).mutable_grad().reset();
+    for (const auto& named : vae.named_parameters())
+      at::Tensor(named.second).mutable_grad().reset();
   }
   const auto relative = [](const std::map<at::ScalarType, at::Tensor>& of) {
-    return ((of.at(at::kBFloat16) - of.at(at::kFloat)).norm() / of.at(at::kFloat).norm()).item<double>();
+    return ((of.at(at::kBFloat16) - of.at(at::kFloat)).norm() / of.at(at::kFloat).norm())
+        .item<double>();
   };
   EXPECT_LT(relative(decoded), 0.1);
   EXPECT_LT(relative(gradient), 0.1);
 }
 
 TEST_P(VaeKinds, InitialWeightsDependOnTheSeedAlone) {
-  Vae first = tiny_vae(GetParam()), second = tiny_vae(GetParam()), third(tiny_config(GetParam()), at::kCPU);
+  Vae first = tiny_vae(GetParam()), second = tiny_vae(GetParam()),
+      third(tiny_config(GetParam()), at::kCPU);
   third.init_weights(2);
-  const auto a = first.named_parameters(), b = second.named_parameters(), c = third.named_parameters();
+  const auto a = first.named_parameters(), b = second.named_parameters(),
+             c = third.named_parameters();
   bool any_differs = false;
   for (std::size_t i = 0; i < a.size(); ++i) {
     EXPECT_TRUE(a[i].second.equal(b[i].second)) << a[i].first;
@@ -190,7 +198,8 @@ TEST(Vae, RefusesSizesItCannotEncodeWithTheNumbers) {
             "a clip of 6 frames does not fit the VAE: the count must be 1 + a multiple of 4");
   EXPECT_EQ(message({1, 3, 5, 16, 20}),
             "a clip of 20x16 pixels does not fit the VAE: width and height must be multiples of 8");
-  EXPECT_EQ(message({1, 4, 5, 16, 16}), "the VAE encodes pixels [B, 3, T, H, W], not [1, 4, 5, 16, 16]");
+  EXPECT_EQ(message({1, 4, 5, 16, 16}),
+            "the VAE encodes pixels [B, 3, T, H, W], not [1, 4, 5, 16, 16]");
   EXPECT_THROW(vae.decode(random_tensor({1, 4, 1, 2, 2})), ConfigError);
 }
 
