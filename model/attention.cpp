@@ -1,6 +1,6 @@
-// One autograd node for all segments: each group of equal neighbours is a batch, seen through views; its
-// gradients are written straight into the packed buffers.
-// G segments of a group, L query tokens, S key tokens, N heads, H head width
+// One autograd node for all segments: each group of equal neighbours is a batch, seen through
+// views; its gradients are written straight into the packed buffers. G segments of a group, L query
+// tokens, S key tokens, N heads, H head width
 #include "model/attention.h"
 
 #include <cmath>
@@ -24,7 +24,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Up to here the score matrix is cheaper to keep than to recompute (measured with 80 to 512 tokens).
+// Up to here the score matrix is cheaper to keep than to recompute (measured with 80 to 512
+// tokens).
 constexpr std::int64_t kMaxKeptScores = 192 * 192;
 
 struct Group {
@@ -49,7 +50,8 @@ std::vector<Group> group_segments(at::IntArrayRef query_lengths, at::IntArrayRef
 }
 
 // [T, N, H] -> the group's [G, N, L, H], a view.
-at::Tensor batch_view(const at::Tensor& packed, std::int64_t begin, std::int64_t segments, std::int64_t length) {
+at::Tensor batch_view(const at::Tensor& packed, std::int64_t begin, std::int64_t segments,
+                      std::int64_t length) {
   return packed.narrow(0, begin, segments * length)
       .view({segments, length, packed.size(1), packed.size(2)})
       .transpose(1, 2);
@@ -61,16 +63,19 @@ at::Tensor key_view(const at::Tensor& packed, const Group& g) {
   return batch_view(packed, g.key_begin, g.segments, g.key_length);
 }
 
-double softmax_scale(const at::Tensor& q_TNH) { return 1 / std::sqrt(static_cast<double>(q_TNH.size(2))); }
+double softmax_scale(const at::Tensor& q_TNH) {
+  return 1 / std::sqrt(static_cast<double>(q_TNH.size(2)));
+}
 
-// The flash kernel is for CPUs in floating types; short sequences and other devices keep their scores.
+// The flash kernel is for CPUs in floating types; short sequences and other devices keep their
+// scores.
 bool keeps_scores(const at::Tensor& q_TNH, const Group& group) {
   return !q_TNH.device().is_cpu() || group.query_length * group.key_length <= kMaxKeptScores;
 }
 
 // -> output [G, N, L, H] and what the backward needs: probabilities, or the rows' log-sum-exp.
-std::tuple<at::Tensor, at::Tensor> attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                          bool keep_scores, double scale) {
+std::tuple<at::Tensor, at::Tensor> attend(const at::Tensor& q, const at::Tensor& k,
+                                          const at::Tensor& v, bool keep_scores, double scale) {
   if (!keep_scores) {
     return at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, false, {}, scale);
   }
@@ -78,29 +83,33 @@ std::tuple<at::Tensor, at::Tensor> attend(const at::Tensor& q, const at::Tensor&
   return {at::matmul(probabilities, v), probabilities};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const at::Tensor& g, const at::Tensor& q,
-                                                               const at::Tensor& k, const at::Tensor& v,
-                                                               const at::Tensor& out, const at::Tensor& kept,
-                                                               bool keep_scores, double scale) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(
+    const at::Tensor& g, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const at::Tensor& out, const at::Tensor& kept, bool keep_scores, double scale) {
   if (!keep_scores) {
-    return at::_scaled_dot_product_flash_attention_for_cpu_backward(g, q, k, v, out, kept, 0.0, false, {}, scale);
+    return at::_scaled_dot_product_flash_attention_for_cpu_backward(g, q, k, v, out, kept, 0.0,
+                                                                    false, {}, scale);
   }
   const at::Tensor d_v = at::matmul(kept.transpose(-2, -1), g);
   const at::Tensor d_p = at::matmul(g, v.transpose(-2, -1));
   const at::Tensor d_scores = at::_softmax_backward_data(d_p, kept, -1, kept.scalar_type());
-  return {at::matmul(d_scores, k).mul_(scale), at::matmul(d_scores.transpose(-2, -1), q).mul_(scale), d_v};
+  return {at::matmul(d_scores, k).mul_(scale),
+          at::matmul(d_scores.transpose(-2, -1), q).mul_(scale), d_v};
 }
 
 class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& q_TNH, const at::Tensor& k_SNH,
-                            const at::Tensor& v_SNH, at::IntArrayRef query_lengths, at::IntArrayRef key_lengths) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q_TNH,
+                            const at::Tensor& k_SNH, const at::Tensor& v_SNH,
+                            at::IntArrayRef query_lengths, at::IntArrayRef key_lengths) {
     const auto groups = group_segments(query_lengths, key_lengths);
-    at::Tensor out_TNH = groups.size() == 1 ? at::Tensor() : at::empty_like(q_TNH, at::MemoryFormat::Contiguous);
+    at::Tensor out_TNH =
+        groups.size() == 1 ? at::Tensor() : at::empty_like(q_TNH, at::MemoryFormat::Contiguous);
     variable_list saved = {q_TNH, k_SNH, v_SNH, {}};
     for (const Group& group : groups) {
-      auto [out, kept] = attend(query_view(q_TNH, group), key_view(k_SNH, group), key_view(v_SNH, group),
-                                keeps_scores(q_TNH, group), softmax_scale(q_TNH));
+      auto [out, kept] =
+          attend(query_view(q_TNH, group), key_view(k_SNH, group), key_view(v_SNH, group),
+                 keeps_scores(q_TNH, group), softmax_scale(q_TNH));
       if (out_TNH.defined()) {
         query_view(out_TNH, group).copy_(out);
       } else {
@@ -127,8 +136,9 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     for (std::size_t i = 0; i < groups.size(); ++i) {
       const Group& group = groups[i];
       const auto [group_q, group_k, group_v] = attend_backward(
-          query_view(g_TNH, group), query_view(q_TNH, group), key_view(k_SNH, group), key_view(v_SNH, group),
-          query_view(out_TNH, group), saved[4 + i], keeps_scores(q_TNH, group), softmax_scale(q_TNH));
+          query_view(g_TNH, group), query_view(q_TNH, group), key_view(k_SNH, group),
+          key_view(v_SNH, group), query_view(out_TNH, group), saved[4 + i],
+          keeps_scores(q_TNH, group), softmax_scale(q_TNH));
       query_view(d_q, group).copy_(group_q);
       key_view(d_k, group).copy_(group_k);
       key_view(d_v, group).copy_(group_v);
@@ -139,19 +149,20 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
 
 }  // namespace
 
-at::Tensor packed_attention(const at::Tensor& q_TNH, const at::Tensor& k_SNH, const at::Tensor& v_SNH,
-                            const std::vector<std::int64_t>& query_lengths,
+at::Tensor packed_attention(const at::Tensor& q_TNH, const at::Tensor& k_SNH,
+                            const at::Tensor& v_SNH, const std::vector<std::int64_t>& query_lengths,
                             const std::vector<std::int64_t>& key_lengths) {
   const auto total = [](const std::vector<std::int64_t>& lengths) {
     return std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
   };
-  ZOETROPE_CHECK(query_lengths.size() == key_lengths.size(), query_lengths.size(), " segments of queries but ",
-                 key_lengths.size(), " of keys");
+  ZOETROPE_CHECK(query_lengths.size() == key_lengths.size(), query_lengths.size(),
+                 " segments of queries but ", key_lengths.size(), " of keys");
   ZOETROPE_CHECK(total(query_lengths) == q_TNH.size(0), "segments of ", total(query_lengths),
                  " query tokens, but the sequence has ", q_TNH.size(0));
   ZOETROPE_CHECK(total(key_lengths) == k_SNH.size(0), "segments of ", total(key_lengths),
                  " key tokens, but the sequence has ", k_SNH.size(0));
-  return AttentionFunction::apply(q_TNH, k_SNH, v_SNH, at::IntArrayRef(query_lengths), at::IntArrayRef(key_lengths));
+  return AttentionFunction::apply(q_TNH, k_SNH, v_SNH, at::IntArrayRef(query_lengths),
+                                  at::IntArrayRef(key_lengths));
 }
 
 }  // namespace zoetrope::model

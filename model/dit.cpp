@@ -1,6 +1,6 @@
-// The transformer's parameters and its forward pass. diffusers' transformer_wan.py is the reference;
-// the residual stream stays in fp32 as in Wan's own code.
-// T tokens, D width, N heads, H head width, U modulation rows, L text tokens, E text width
+// The transformer's parameters and its forward pass. diffusers' transformer_wan.py is the
+// reference; the residual stream stays in fp32 as in Wan's own code. T tokens, D width, N heads, H
+// head width, U modulation rows, L text tokens, E text width
 #include "model/dit.h"
 
 #include <cmath>
@@ -32,7 +32,8 @@ at::Tensor parameter(at::IntArrayRef shape, at::Device device) {
 at::Tensor sinusoids(const at::Tensor& timesteps_U, std::int64_t freq_dim) {
   const std::int64_t half = freq_dim / 2;
   const at::Tensor steps = at::arange(half, timesteps_U.options().dtype(at::kFloat));
-  const at::Tensor frequencies = at::exp(steps * (-std::log(kMaxPeriod)) / static_cast<double>(half));
+  const at::Tensor frequencies =
+      at::exp(steps * (-std::log(kMaxPeriod)) / static_cast<double>(half));
   const at::Tensor angles = timesteps_U.to(at::kFloat).unsqueeze(1) * frequencies.unsqueeze(0);
   return at::cat({angles.cos(), angles.sin()}, 1);
 }
@@ -40,27 +41,31 @@ at::Tensor sinusoids(const at::Tensor& timesteps_U, std::int64_t freq_dim) {
 void check_input(const DitInput& input, const DitConfig& config) {
   const std::size_t segments = input.grids.size();
   ZOETROPE_CHECK(segments > 0, "a batch without samples");
-  ZOETROPE_CHECK(input.row_of_segment.size() == segments && input.text_lengths.size() == segments, segments,
-                 " samples, but ", input.row_of_segment.size(), " modulation rows and ", input.text_lengths.size(),
-                 " texts");
+  ZOETROPE_CHECK(input.row_of_segment.size() == segments && input.text_lengths.size() == segments,
+                 segments, " samples, but ", input.row_of_segment.size(), " modulation rows and ",
+                 input.text_lengths.size(), " texts");
   std::int64_t tokens = 0, text = 0;
   for (std::size_t s = 0; s < segments; ++s) {
     const std::int64_t row = input.row_of_segment[s];
     tokens += input.grids[s].tokens();
     text += input.text_lengths[s];
     ZOETROPE_CHECK(input.grids[s].tokens() > 0, "sample ", s, " has no tokens");
-    ZOETROPE_CHECK(input.text_lengths[s] >= 1, "sample ", s, " has a text of ", input.text_lengths[s], " tokens");
-    ZOETROPE_CHECK(row < input.timesteps_U.size(0), "sample ", s, " uses modulation row ", row, " of ",
-                   input.timesteps_U.size(0));
+    ZOETROPE_CHECK(input.text_lengths[s] >= 1, "sample ", s, " has a text of ",
+                   input.text_lengths[s], " tokens");
+    ZOETROPE_CHECK(row < input.timesteps_U.size(0), "sample ", s, " uses modulation row ", row,
+                   " of ", input.timesteps_U.size(0));
     ZOETROPE_CHECK(row >= 0 || input.row_of_token_T.defined(), "sample ", s,
                    " has a modulation row per token, but row_of_token_T is not given");
   }
   const std::int64_t patch_width = config.in_channels * config.patch_volume();
   ZOETROPE_CHECK(input.patches_TK.dim() == 2 && input.patches_TK.size(0) == tokens &&
                      input.patches_TK.size(1) == patch_width,
-                 "the samples' grids need patches [", tokens, ", ", patch_width, "], not ", input.patches_TK.sizes());
-  ZOETROPE_CHECK(input.text_LE.dim() == 2 && input.text_LE.size(0) == text && input.text_LE.size(1) == config.text_dim,
-                 "the samples' texts need states [", text, ", ", config.text_dim, "], not ", input.text_LE.sizes());
+                 "the samples' grids need patches [", tokens, ", ", patch_width, "], not ",
+                 input.patches_TK.sizes());
+  ZOETROPE_CHECK(input.text_LE.dim() == 2 && input.text_LE.size(0) == text &&
+                     input.text_LE.size(1) == config.text_dim,
+                 "the samples' texts need states [", text, ", ", config.text_dim, "], not ",
+                 input.text_LE.sizes());
   ZOETROPE_CHECK(!input.row_of_token_T.defined() || input.row_of_token_T.numel() == tokens, tokens,
                  " tokens, but row_of_token_T has ", input.row_of_token_T.numel());
 }
@@ -70,8 +75,10 @@ struct Attention {
   at::Tensor norm_q, norm_k;  // undefined without qk_norm
 
   Attention(const DitConfig& config, at::Device device)
-      : to_q(config.width(), config.width(), true, device), to_k(config.width(), config.width(), true, device),
-        to_v(config.width(), config.width(), true, device), to_out(config.width(), config.width(), true, device) {
+      : to_q(config.width(), config.width(), true, device),
+        to_k(config.width(), config.width(), true, device),
+        to_v(config.width(), config.width(), true, device),
+        to_out(config.width(), config.width(), true, device) {
     if (!config.qk_norm) return;
     norm_q = parameter({config.width()}, device);
     norm_k = parameter({config.width()}, device);
@@ -87,15 +94,18 @@ struct Attention {
     visit(prefix + "norm_k.weight", norm_k);
   }
 
-  at::Tensor operator()(const at::Tensor& queries_TD, const at::Tensor& keys_SD, const Rotation* rotation,
-                        const std::vector<std::int64_t>& query_lengths, const std::vector<std::int64_t>& key_lengths,
+  at::Tensor operator()(const at::Tensor& queries_TD, const at::Tensor& keys_SD,
+                        const Rotation* rotation, const std::vector<std::int64_t>& query_lengths,
+                        const std::vector<std::int64_t>& key_lengths,
                         const DitConfig& config) const {
     const std::int64_t heads = config.num_attention_heads;
-    const auto split = [&](const at::Tensor& x) { return x.view({x.size(0), heads, config.attention_head_dim}); };
+    const auto split = [&](const at::Tensor& x) {
+      return x.view({x.size(0), heads, config.attention_head_dim});
+    };
     const at::Tensor q_TD = rms_norm_rotate(to_q(queries_TD), norm_q, rotation, heads, config.eps);
     const at::Tensor k_SD = rms_norm_rotate(to_k(keys_SD), norm_k, rotation, heads, config.eps);
-    const at::Tensor out_TNH = packed_attention(split(q_TD), split(k_SD), split(to_v(keys_SD)), query_lengths,
-                                                key_lengths);
+    const at::Tensor out_TNH = packed_attention(split(q_TD), split(k_SD), split(to_v(keys_SD)),
+                                                query_lengths, key_lengths);
     return to_out(out_TNH.view({queries_TD.size(0), config.width()}));
   }
 };
@@ -109,8 +119,8 @@ struct Dit::Conditions {
   ModulationRows single_row;  // of affine norms: every token uses row 0
   Rotation rotation;
   std::vector<std::int64_t> lengths, text_lengths;
-  at::Tensor time_UD;         // the head's
-  at::Tensor time_U6D;        // the blocks'
+  at::Tensor time_UD;   // the head's
+  at::Tensor time_U6D;  // the blocks'
   at::Tensor text_LD;
 };
 
@@ -118,10 +128,12 @@ struct Dit::Block {
   Attention attn1, attn2;
   at::Tensor norm2_weight, norm2_bias;  // undefined without cross_attn_norm
   Linear ffn_in, ffn_out;
-  at::Tensor scale_shift_table;         // [1, 6, D]
+  at::Tensor scale_shift_table;  // [1, 6, D]
 
   Block(const DitConfig& config, at::Device device)
-      : attn1(config, device), attn2(config, device), ffn_in(config.width(), config.ffn_dim, true, device),
+      : attn1(config, device),
+        attn2(config, device),
+        ffn_in(config.width(), config.ffn_dim, true, device),
         ffn_out(config.ffn_dim, config.width(), true, device),
         scale_shift_table(parameter({1, 6, config.width()}, device)) {
     if (!config.cross_attn_norm) return;
@@ -143,37 +155,43 @@ struct Dit::Block {
 
   at::Tensor cross_attention_input(const at::Tensor& x_TD, const Conditions& c, double eps) const {
     if (!norm2_weight.defined()) return x_TD.to(c.compute_type);
-    return modulated_layer_norm(x_TD, norm2_weight.unsqueeze(0), norm2_bias.unsqueeze(0), c.single_row, eps,
-                                c.compute_type);
+    return modulated_layer_norm(x_TD, norm2_weight.unsqueeze(0), norm2_bias.unsqueeze(0),
+                                c.single_row, eps, c.compute_type);
   }
 
   at::Tensor operator()(at::Tensor x_TD, const Conditions& c, const DitConfig& config) const {
     // shift, scale, gate of self-attention, then of the MLP
     const auto m = (scale_shift_table + c.time_U6D).unbind(1);
-    const at::Tensor h_TD = modulated_layer_norm(x_TD, m[1] + 1, m[0], c.rows, config.eps, c.compute_type);
+    const at::Tensor h_TD =
+        modulated_layer_norm(x_TD, m[1] + 1, m[0], c.rows, config.eps, c.compute_type);
     const at::Tensor self_TD = attn1(h_TD, h_TD, &c.rotation, c.lengths, c.lengths, config);
     x_TD = gated_residual(x_TD, self_TD, m[2], c.rows);
 
-    const at::Tensor cross_TD = attn2(cross_attention_input(x_TD, c, config.eps), c.text_LD, nullptr, c.lengths,
-                                      c.text_lengths, config);
+    const at::Tensor cross_TD = attn2(cross_attention_input(x_TD, c, config.eps), c.text_LD,
+                                      nullptr, c.lengths, c.text_lengths, config);
     x_TD = x_TD + cross_TD;
 
-    const at::Tensor f_TD = modulated_layer_norm(x_TD, m[4] + 1, m[3], c.rows, config.eps, c.compute_type);
+    const at::Tensor f_TD =
+        modulated_layer_norm(x_TD, m[4] + 1, m[3], c.rows, config.eps, c.compute_type);
     const at::Tensor mlp_TD = ffn_out(at::gelu(ffn_in(f_TD), "tanh"));
     return gated_residual(x_TD, mlp_TD, m[5], c.rows);
   }
 };
 
 Dit::Dit(const DitConfig& config, at::Device device)
-    : config_(config), rotary_(config.attention_head_dim),
+    : config_(config),
+      rotary_(config.attention_head_dim),
       patch_embedding_(config.in_channels * config.patch_volume(), config.width(), true, device),
-      text_in_(config.text_dim, config.width(), true, device), text_out_(config.width(), config.width(), true, device),
-      time_in_(config.freq_dim, config.width(), true, device), time_out_(config.width(), config.width(), true, device),
+      text_in_(config.text_dim, config.width(), true, device),
+      text_out_(config.width(), config.width(), true, device),
+      time_in_(config.freq_dim, config.width(), true, device),
+      time_out_(config.width(), config.width(), true, device),
       time_proj_(config.width(), 6 * config.width(), true, device),
       proj_out_(config.width(), config.out_channels * config.patch_volume(), true, device),
       scale_shift_table_(parameter({1, 2, config.width()}, device)) {
   const auto& patch = config.patch_size;
-  patch_embedding_.weight = parameter({config.width(), config.in_channels, patch[0], patch[1], patch[2]}, device);
+  patch_embedding_.weight =
+      parameter({config.width(), config.in_channels, patch[0], patch[1], patch[2]}, device);
   blocks_.reserve(config.num_layers);
   for (std::int64_t i = 0; i < config.num_layers; ++i) blocks_.emplace_back(config, device);
 }
@@ -203,7 +221,8 @@ Dit::Conditions Dit::conditions(const DitInput& input, at::ScalarType compute_ty
   for (const Grid& grid : input.grids) c.lengths.push_back(grid.tokens());
   c.text_lengths = input.text_lengths;
   const at::ScalarType master_type = scale_shift_table_.scalar_type();
-  c.time_UD = time_out_(at::silu(time_in_(sinusoids(input.timesteps_U, config_.freq_dim).to(master_type))));
+  c.time_UD =
+      time_out_(at::silu(time_in_(sinusoids(input.timesteps_U, config_.freq_dim).to(master_type))));
   c.time_U6D = time_proj_(at::silu(c.time_UD)).view({-1, 6, config_.width()});
   c.text_LD = text_out_(at::gelu(text_in_(input.text_LE.to(compute_type)), "tanh"));
   return c;
@@ -217,7 +236,8 @@ at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type) {
   for (const Block& block : blocks_) x_TD = block(x_TD, c, config_);
 
   const auto m = (scale_shift_table_ + c.time_UD.unsqueeze(1)).unbind(1);  // shift, scale
-  return proj_out_(modulated_layer_norm(x_TD, m[1] + 1, m[0], c.rows, config_.eps, x_TD.scalar_type()));
+  return proj_out_(
+      modulated_layer_norm(x_TD, m[1] + 1, m[0], c.rows, config_.eps, x_TD.scalar_type()));
 }
 
 }  // namespace zoetrope::model

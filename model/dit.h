@@ -20,13 +20,14 @@ class Dit : public Module {
   Dit(const DitConfig& config, at::Device device);
   ~Dit() override;
 
-  // xavier-uniform linears, zero biases, std .02 text/time embeddings, randn/sqrt(D) modulation, zero head.
+  // xavier-uniform linears, zero biases, std .02 text/time embeddings, randn/sqrt(D) modulation,
+  // zero head.
   void init_weights(std::uint64_t seed);
 
   // -> [T, patch_volume * out_channels] fp32, order (pt, ph, pw, c). GEMMs and attention run in
-  // `compute_type` (kFloat or kBFloat16; kDouble for a model in fp64); patch embedding, timestep embedding,
-  // residual stream, norms, modulation and head in fp32. Differentiable in patches, text and parameters.
-  // An input that does not add up throws Error with the numbers.
+  // `compute_type` (kFloat or kBFloat16; kDouble for a model in fp64); patch embedding, timestep
+  // embedding, residual stream, norms, modulation and head in fp32. Differentiable in patches, text
+  // and parameters. An input that does not add up throws Error with the numbers.
   at::Tensor forward(const DitInput& input, at::ScalarType compute_type = at::kFloat);
 
   const DitConfig& config() const { return config_; }
@@ -40,7 +41,7 @@ class Dit : public Module {
   DitConfig config_;
   std::vector<Block> blocks_;
   RotaryEmbedding rotary_;
-  Linear patch_embedding_;        // its weight has the shape of a Conv3d: [D, C, pt, ph, pw]
+  Linear patch_embedding_;  // its weight has the shape of a Conv3d: [D, C, pt, ph, pw]
   Linear text_in_, text_out_, time_in_, time_out_, time_proj_, proj_out_;
   at::Tensor scale_shift_table_;  // [1, 2, D]
 };

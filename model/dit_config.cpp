@@ -17,14 +17,16 @@ void read_value(const Json& json, const char* name, T& value) {
   try {
     value = json.at(name).get<T>();
   } catch (const Json::exception&) {
-    throw ConfigError(concat(kClassName, " config: ", name, " has the wrong type: ", json.at(name).dump()));
+    throw ConfigError(
+        concat(kClassName, " config: ", name, " has the wrong type: ", json.at(name).dump()));
   }
 }
 
 void refuse_unsupported(const Json& json) {
   for (const char* name : {"image_dim", "added_kv_proj_dim", "pos_embed_seq_len"}) {
-    ZOETROPE_CHECK_CONFIG(!json.contains(name) || json.at(name).is_null(), kClassName, " config: ", name, " is ",
-                          json.at(name).dump(), "; image cross-attention is not supported, it must be null");
+    ZOETROPE_CHECK_CONFIG(!json.contains(name) || json.at(name).is_null(), kClassName,
+                          " config: ", name, " is ", json.at(name).dump(),
+                          "; image cross-attention is not supported, it must be null");
   }
 }
 
@@ -33,21 +35,23 @@ bool read_qk_norm(const Json& json) {
   if (!json.contains("qk_norm")) return true;
   const Json& value = json.at("qk_norm");
   if (value.is_null()) return false;
-  ZOETROPE_CHECK_CONFIG(value == kQkNorm, kClassName, " config: qk_norm is ", value.dump(), ", supported are \"",
-                        kQkNorm, "\" and null");
+  ZOETROPE_CHECK_CONFIG(value == kQkNorm, kClassName, " config: qk_norm is ", value.dump(),
+                        ", supported are \"", kQkNorm, "\" and null");
   return true;
 }
 
 void check(const DitConfig& config) {
-  ZOETROPE_CHECK_CONFIG(config.patch_size.size() == 3, "patch_size needs 3 numbers (time, height, width), not ",
+  ZOETROPE_CHECK_CONFIG(config.patch_size.size() == 3,
+                        "patch_size needs 3 numbers (time, height, width), not ",
                         config.patch_size.size());
   for (const std::int64_t edge : config.patch_size) {
     ZOETROPE_CHECK_CONFIG(edge >= 1, "patch_size holds ", edge, ", at least 1 is needed");
   }
-  ZOETROPE_CHECK_CONFIG(config.attention_head_dim >= 6 && config.attention_head_dim % 2 == 0, "attention_head_dim is ",
-                        config.attention_head_dim, "; rotation in 3 axes needs an even number from 6");
-  ZOETROPE_CHECK_CONFIG(config.freq_dim >= 2 && config.freq_dim % 2 == 0, "freq_dim is ", config.freq_dim,
-                        ", an even number from 2 is needed");
+  ZOETROPE_CHECK_CONFIG(config.attention_head_dim >= 6 && config.attention_head_dim % 2 == 0,
+                        "attention_head_dim is ", config.attention_head_dim,
+                        "; rotation in 3 axes needs an even number from 6");
+  ZOETROPE_CHECK_CONFIG(config.freq_dim >= 2 && config.freq_dim % 2 == 0, "freq_dim is ",
+                        config.freq_dim, ", an even number from 2 is needed");
 }
 
 }  // namespace
@@ -117,10 +121,12 @@ std::int64_t count_parameters(const DitConfig& config) {
 double forward_flops(const DitConfig& config, std::int64_t tokens, std::int64_t text_length) {
   const double d = static_cast<double>(config.width()), t = static_cast<double>(tokens);
   const double l = static_cast<double>(text_length), ffn = static_cast<double>(config.ffn_dim);
-  const double per_token = 2 * (4 * d * d + 2 * d * ffn + 2 * d * d);  // self q k v o, MLP, cross q o
+  const double per_token =
+      2 * (4 * d * d + 2 * d * ffn + 2 * d * d);  // self q k v o, MLP, cross q o
   const double block = t * per_token + l * 2 * 2 * d * d + 4 * t * t * d + 4 * t * l * d;
   const double patch = static_cast<double>(config.patch_volume());
-  const double ends = 2 * t * d * patch * static_cast<double>(config.in_channels + config.out_channels);
+  const double ends =
+      2 * t * d * patch * static_cast<double>(config.in_channels + config.out_channels);
   const double text = 2 * l * (static_cast<double>(config.text_dim) * d + d * d);
   const double time = 2 * (static_cast<double>(config.freq_dim) * d + 7 * d * d);
   return static_cast<double>(config.num_layers) * block + ends + text + time;

@@ -20,7 +20,7 @@ struct DitConfig {
   std::int64_t num_layers = 30;
   std::vector<std::int64_t> patch_size = {1, 2, 2};
   bool cross_attn_norm = true;
-  bool qk_norm = true;             // RMSNorm over all heads' channels
+  bool qk_norm = true;  // RMSNorm over all heads' channels
   double eps = 1e-6;
 
   std::int64_t width() const { return num_attention_heads * attention_head_dim; }
@@ -43,14 +43,15 @@ struct DitConfig {
   }
 };
 
-// diffusers' config.json <-> DitConfig. A key that changes the maths and is not supported here (image_dim,
-// added_kv_proj_dim, pos_embed_seq_len not null) throws ConfigError that names it.
+// diffusers' config.json <-> DitConfig. A key that changes the maths and is not supported here
+// (image_dim, added_kv_proj_dim, pos_embed_seq_len not null) throws ConfigError that names it.
 DitConfig dit_config_from_json(const Json& json);
 Json dit_config_to_json(const DitConfig& config);
 
 // Parameters of such a model, without building it.
 std::int64_t count_parameters(const DitConfig& config);
-// Multiply-adds * 2 of one forward pass over one sample (tokens, text length); a training step is 3 times this.
+// Multiply-adds * 2 of one forward pass over one sample (tokens, text length); a training step is 3
+// times this.
 double forward_flops(const DitConfig& config, std::int64_t tokens, std::int64_t text_length);
 
 }  // namespace zoetrope::model

@@ -1,6 +1,6 @@
 // A DiT's first values, and its folder on disk.
-// Initial values follow Wan's own init_weights; each parameter has its own random stream, so that they do
-// not depend on the order of filling or the number of threads.
+// Initial values follow Wan's own init_weights; each parameter has its own random stream, so that
+// they do not depend on the order of filling or the number of threads.
 #include <cmath>
 #include <vector>
 
@@ -22,7 +22,9 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 void fill_normal(std::span<float> values, double std, Random& random) {
   random.fill_normal(values);
@@ -35,8 +37,10 @@ void fill_xavier(std::span<float> values, std::int64_t out, Random& random) {
   for (float& value : values) value = static_cast<float>(random.uniform(-bound, bound));
 }
 
-void fill_parameter(const std::string& name, const at::Tensor& parameter, std::int64_t width, Random random) {
-  const std::span<float> values(parameter.mutable_data_ptr<float>(), static_cast<std::size_t>(parameter.numel()));
+void fill_parameter(const std::string& name, const at::Tensor& parameter, std::int64_t width,
+                    Random random) {
+  const std::span<float> values(parameter.mutable_data_ptr<float>(),
+                                static_cast<std::size_t>(parameter.numel()));
   const bool is_embedding = contains(name, "text_embedder") || contains(name, "time_embedder");
   if (ends_with(name, "scale_shift_table")) {
     fill_normal(values, 1 / std::sqrt(static_cast<double>(width)), random);
@@ -56,22 +60,25 @@ void fill_parameter(const std::string& name, const at::Tensor& parameter, std::i
 void Dit::init_weights(std::uint64_t seed) {
   const at::NoGradGuard no_grad;
   const auto parameters = named_parameters();
-  at::parallel_for(0, static_cast<std::int64_t>(parameters.size()), 1, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i) {
-      const auto& [name, parameter] = parameters[static_cast<std::size_t>(i)];
-      at::Tensor values = at::empty(parameter.sizes(), at::kFloat);
-      fill_parameter(name, values, config_.width(), Random(seed, Purpose::kInit, 0, static_cast<std::uint64_t>(i)));
-      at::Tensor target = parameter.detach();
-      target.copy_(values);
-    }
-  });
+  at::parallel_for(0, static_cast<std::int64_t>(parameters.size()), 1,
+                   [&](std::int64_t first, std::int64_t last) {
+                     for (std::int64_t i = first; i < last; ++i) {
+                       const auto& [name, parameter] = parameters[static_cast<std::size_t>(i)];
+                       at::Tensor values = at::empty(parameter.sizes(), at::kFloat);
+                       fill_parameter(
+                           name, values, config_.width(),
+                           Random(seed, Purpose::kInit, 0, static_cast<std::uint64_t>(i)));
+                       at::Tensor target = parameter.detach();
+                       target.copy_(values);
+                     }
+                   });
 }
 
 std::unique_ptr<Dit> load_dit(const std::filesystem::path& folder, at::Device device) {
   const Json json = read_json(folder / "config.json");
   const std::string class_name = json.value("_class_name", "WanTransformer3DModel");
-  ZOETROPE_CHECK_CONFIG(class_name == "WanTransformer3DModel", (folder / "config.json").string(), ": _class_name is ",
-                        class_name, ", a WanTransformer3DModel is needed");
+  ZOETROPE_CHECK_CONFIG(class_name == "WanTransformer3DModel", (folder / "config.json").string(),
+                        ": _class_name is ", class_name, ", a WanTransformer3DModel is needed");
   auto dit = std::make_unique<Dit>(dit_config_from_json(json), device);
   load_weights(*dit, folder);
   return dit;

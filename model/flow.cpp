@@ -12,7 +12,9 @@ constexpr double kMargin = 1e-6;
 
 }  // namespace
 
-double shift_sigma(double sigma, double shift) { return shift * sigma / (1 + (shift - 1) * sigma); }
+double shift_sigma(double sigma, double shift) {
+  return shift * sigma / (1 + (shift - 1) * sigma);
+}
 
 double draw_sigma(const FlowConfig& config, Random& random) {
   double sigma = 0;

@@ -20,13 +20,15 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-using OneDnnLinear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
-                                std::string_view, c10::List<std::optional<at::Scalar>>,
+using OneDnnLinear = at::Tensor(const at::Tensor&, const at::Tensor&,
+                                const std::optional<at::Tensor>&, std::string_view,
+                                c10::List<std::optional<at::Scalar>>,
                                 std::optional<std::string_view>);
 
 // x [M, K] times w [N, K] transposed; w may be strided.
 at::Tensor multiply_transposed(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
-  static const auto one_dnn = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
+  static const auto one_dnn =
+      c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
   if (one_dnn && x.device().is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0) {
     const auto optional_bias = bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
     static const auto call = one_dnn->typed<OneDnnLinear>();
@@ -37,8 +39,8 @@ at::Tensor multiply_transposed(const at::Tensor& x, const at::Tensor& w, const a
 
 class LinearFunction : public torch::autograd::Function<LinearFunction> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_MK, const at::Tensor& weight_NK,
-                            const std::optional<at::Tensor>& bias_N) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_MK,
+                            const at::Tensor& weight_NK, const std::optional<at::Tensor>& bias_N) {
     const at::Tensor w_NK = weight_NK.to(x_MK.scalar_type());
     const at::Tensor b_N = bias_N ? bias_N->to(x_MK.scalar_type()) : at::Tensor();
     context->save_for_backward({x_MK, w_NK});
@@ -50,10 +52,12 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &x_MK = saved[0], &w_NK = saved[1], &g_MN = gradients[0];
-    const auto weight_type = static_cast<at::ScalarType>(context->saved_data["weight_type"].toInt());
+    const auto weight_type =
+        static_cast<at::ScalarType>(context->saved_data["weight_type"].toInt());
     at::Tensor d_x, d_weight, d_bias;
     if (context->needs_input_grad(0)) d_x = multiply_transposed(g_MN, w_NK.t(), {});
-    if (context->needs_input_grad(1)) d_weight = multiply_transposed(g_MN.t(), x_MK.t(), {}).to(weight_type);
+    if (context->needs_input_grad(1))
+      d_weight = multiply_transposed(g_MN.t(), x_MK.t(), {}).to(weight_type);
     const bool has_bias = context->saved_data["has_bias"].toBool();
     if (has_bias && context->needs_input_grad(2)) d_bias = at::sum(g_MN, {0}, false, weight_type);
     return {d_x, d_weight, d_bias};

@@ -5,9 +5,10 @@
 
 namespace zoetrope::model {
 
-// x [..., in], weight [out, in], bias [out] or undefined -> [..., out] in x's dtype. Gradients of weight and
-// bias come in their own dtype (fp32 masters under bf16 GEMMs). On a CPU, fp32 products run in oneDNN:
-// its kernels were 2 to 3 times faster than LibTorch's BLAS on AVX-512 machines that are not Intel's.
+// x [..., in], weight [out, in], bias [out] or undefined -> [..., out] in x's dtype. Gradients of
+// weight and bias come in their own dtype (fp32 masters under bf16 GEMMs). On a CPU, fp32 products
+// run in oneDNN: its kernels were 2 to 3 times faster than LibTorch's BLAS on AVX-512 machines that
+// are not Intel's.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 }  // namespace zoetrope::model

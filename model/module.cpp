@@ -17,7 +17,8 @@ std::vector<std::pair<std::string, at::Tensor>> Module::named_parameters() {
 
 std::int64_t Module::num_parameters() {
   std::int64_t count = 0;
-  visit_parameters("", [&](const std::string&, at::Tensor& parameter) { count += parameter.numel(); });
+  visit_parameters("",
+                   [&](const std::string&, at::Tensor& parameter) { count += parameter.numel(); });
   return count;
 }
 
@@ -48,6 +49,8 @@ void Linear::visit_parameters(const std::string& prefix, const ParameterVisitor&
   if (bias.defined()) visit(prefix + "bias", bias);
 }
 
-at::Tensor Linear::operator()(const at::Tensor& x) const { return linear(x, weight, bias); }
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  return linear(x, weight, bias);
+}
 
 }  // namespace zoetrope::model

@@ -1,5 +1,5 @@
-// Fused forward and backward loops over packed tokens; each work item is one run of tokens, so partial sums
-// and their order are those of the runs, not of the threads.
+// Fused forward and backward loops over packed tokens; each work item is one run of tokens, so
+// partial sums and their order are those of the runs, not of the threads.
 #include "model/norms.h"
 
 #include <algorithm>
@@ -35,13 +35,15 @@ bool is_fused(const at::Tensor& x) {
 class RowReader {
  public:
   explicit RowReader(const at::Tensor& matrix)
-      : data_(static_cast<const char*>(matrix.const_data_ptr())), width_(matrix.size(1)),
+      : data_(static_cast<const char*>(matrix.const_data_ptr())),
+        width_(matrix.size(1)),
         is_bf16_(matrix.scalar_type() == at::kBFloat16) {
     ZOETROPE_CHECK(matrix.is_contiguous(), "rows of a strided matrix");
   }
   const float* row(std::int64_t index, std::vector<float>& scratch) const {
     if (!is_bf16_) return reinterpret_cast<const float*>(data_) + index * width_;
-    rows::widen(reinterpret_cast<const std::uint16_t*>(data_) + index * width_, scratch.data(), width_);
+    rows::widen(reinterpret_cast<const std::uint16_t*>(data_) + index * width_, scratch.data(),
+                width_);
     return scratch.data();
   }
 
@@ -55,13 +57,15 @@ class RowReader {
 class RowWriter {
  public:
   explicit RowWriter(at::Tensor& matrix)
-      : data_(static_cast<char*>(matrix.mutable_data_ptr())), width_(matrix.size(1)),
+      : data_(static_cast<char*>(matrix.mutable_data_ptr())),
+        width_(matrix.size(1)),
         is_bf16_(matrix.scalar_type() == at::kBFloat16) {}
   float* row(std::int64_t index, std::vector<float>& scratch) const {
     return is_bf16_ ? scratch.data() : reinterpret_cast<float*>(data_) + index * width_;
   }
   void finish(std::int64_t index, const float* row) const {
-    if (is_bf16_) rows::narrow(row, reinterpret_cast<std::uint16_t*>(data_) + index * width_, width_);
+    if (is_bf16_)
+      rows::narrow(row, reinterpret_cast<std::uint16_t*>(data_) + index * width_, width_);
   }
 
  private:
@@ -79,12 +83,14 @@ template <class Use>
 void for_each_run(const at::Tensor& runs_R3, const Use& use) {
   const std::int64_t* runs = runs_R3.const_data_ptr<std::int64_t>();
   at::parallel_for(0, runs_R3.size(0), 1, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t r = first; r < last; ++r) use(Run{r, runs[3 * r], runs[3 * r + 1], runs[3 * r + 2]});
+    for (std::int64_t r = first; r < last; ++r)
+      use(Run{r, runs[3 * r], runs[3 * r + 1], runs[3 * r + 2]});
   });
 }
 
 // Sums the runs' partial rows [R, D] into their modulation rows [U, D], in the order of the runs.
-at::Tensor sum_runs(const at::Tensor& partial_RD, const at::Tensor& runs_R3, std::int64_t num_rows) {
+at::Tensor sum_runs(const at::Tensor& partial_RD, const at::Tensor& runs_R3,
+                    std::int64_t num_rows) {
   const std::int64_t width = partial_RD.size(1);
   at::Tensor total_UD = at::zeros({num_rows, width}, partial_RD.options());
   float* total = total_UD.mutable_data_ptr<float>();
@@ -96,7 +102,8 @@ at::Tensor sum_runs(const at::Tensor& partial_RD, const at::Tensor& runs_R3, std
   return total_UD;
 }
 
-void append_runs(std::vector<std::int64_t>& runs, std::int64_t row, std::int64_t begin, std::int64_t end) {
+void append_runs(std::vector<std::int64_t>& runs, std::int64_t row, std::int64_t begin,
+                 std::int64_t end) {
   for (; begin < end; begin += kRunTokens) {
     runs.insert(runs.end(), {row, begin, std::min(begin + kRunTokens, end)});
   }
@@ -112,17 +119,19 @@ at::Tensor runs_tensor(const std::vector<std::int64_t>& runs) {
 at::Tensor expand_runs(const std::vector<std::int64_t>& runs, std::int64_t tokens) {
   at::Tensor row_of_token_T = at::empty({tokens}, at::kLong);
   std::int64_t* out = row_of_token_T.mutable_data_ptr<std::int64_t>();
-  for (std::size_t r = 0; r < runs.size(); r += 3) std::fill(out + runs[r + 1], out + runs[r + 2], runs[r]);
+  for (std::size_t r = 0; r < runs.size(); r += 3)
+    std::fill(out + runs[r + 1], out + runs[r + 2], runs[r]);
   return row_of_token_T;
 }
 
 class LayerNormFunction : public torch::autograd::Function<LayerNormFunction> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_TD, const at::Tensor& multiplier_UD,
-                            const at::Tensor& shift_UD, const at::Tensor& runs_R3, double eps,
-                            std::int64_t out_type) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_TD,
+                            const at::Tensor& multiplier_UD, const at::Tensor& shift_UD,
+                            const at::Tensor& runs_R3, double eps, std::int64_t out_type) {
     const std::int64_t width = x_TD.size(1);
-    at::Tensor y_TD = at::empty(x_TD.sizes(), x_TD.options().dtype(static_cast<at::ScalarType>(out_type)));
+    at::Tensor y_TD =
+        at::empty(x_TD.sizes(), x_TD.options().dtype(static_cast<at::ScalarType>(out_type)));
     at::Tensor statistics_T2 = at::empty({x_TD.size(0), 2}, x_TD.options());
     const RowReader x(x_TD), multiplier(multiplier_UD), shift(shift_UD);
     const RowWriter y(y_TD);
@@ -132,10 +141,12 @@ class LayerNormFunction : public torch::autograd::Function<LayerNormFunction> {
       for (std::int64_t t = run.begin; t < run.end; ++t) {
         const float* x_row = x.row(t, unused);
         const float mean = rows::sum(x_row, width) / static_cast<float>(width);
-        const float variance = rows::centred_square_sum(x_row, mean, width) / static_cast<float>(width);
+        const float variance =
+            rows::centred_square_sum(x_row, mean, width) / static_cast<float>(width);
         const float rstd = 1 / std::sqrt(variance + static_cast<float>(eps));
         float* y_row = y.row(t, scratch);
-        rows::modulate(y_row, x_row, mean, rstd, multiplier.row(run.row, unused), shift.row(run.row, unused), width);
+        rows::modulate(y_row, x_row, mean, rstd, multiplier.row(run.row, unused),
+                       shift.row(run.row, unused), width);
         y.finish(t, y_row);
         statistics[2 * t] = mean;
         statistics[2 * t + 1] = rstd;
@@ -159,21 +170,27 @@ class LayerNormFunction : public torch::autograd::Function<LayerNormFunction> {
     for_each_run(runs_R3, [&](const Run& run) {
       std::vector<float> scratch(width), unused;
       for (std::int64_t t = run.begin; t < run.end; ++t) {
-        rows::modulate_backward(d_x.row(t, unused), g.row(t, scratch), x.row(t, unused), statistics[2 * t],
-                                statistics[2 * t + 1], multiplier.row(run.row, unused),
-                                d_multiplier.row(run.index, unused), d_shift.row(run.index, unused), width);
+        rows::modulate_backward(
+            d_x.row(t, unused), g.row(t, scratch), x.row(t, unused), statistics[2 * t],
+            statistics[2 * t + 1], multiplier.row(run.row, unused),
+            d_multiplier.row(run.index, unused), d_shift.row(run.index, unused), width);
       }
     });
     const std::int64_t num_rows = multiplier_UD.size(0);
-    return {d_x_TD, sum_runs(d_multiplier_RD, runs_R3, num_rows), sum_runs(d_shift_RD, runs_R3, num_rows),
-            {}, {}, {}};
+    return {d_x_TD,
+            sum_runs(d_multiplier_RD, runs_R3, num_rows),
+            sum_runs(d_shift_RD, runs_R3, num_rows),
+            {},
+            {},
+            {}};
   }
 };
 
 class GatedResidualFunction : public torch::autograd::Function<GatedResidualFunction> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& residual_TD, const at::Tensor& update_TD,
-                            const at::Tensor& gate_UD, const at::Tensor& runs_R3) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& residual_TD,
+                            const at::Tensor& update_TD, const at::Tensor& gate_UD,
+                            const at::Tensor& runs_R3) {
     const std::int64_t width = residual_TD.size(1);
     at::Tensor y_TD = at::empty_like(residual_TD);
     const RowReader residual(residual_TD), update(update_TD), gate(gate_UD);
@@ -181,8 +198,8 @@ class GatedResidualFunction : public torch::autograd::Function<GatedResidualFunc
     for_each_run(runs_R3, [&](const Run& run) {
       std::vector<float> scratch(width), unused;
       for (std::int64_t t = run.begin; t < run.end; ++t) {
-        rows::gate(y.row(t, unused), residual.row(t, unused), update.row(t, scratch), gate.row(run.row, unused),
-                   width);
+        rows::gate(y.row(t, unused), residual.row(t, unused), update.row(t, scratch),
+                   gate.row(run.row, unused), width);
       }
     });
     context->save_for_backward({update_TD, gate_UD, runs_R3});
@@ -202,7 +219,8 @@ class GatedResidualFunction : public torch::autograd::Function<GatedResidualFunc
       std::vector<float> update_scratch(width), scratch(width), unused;
       for (std::int64_t t = run.begin; t < run.end; ++t) {
         const float* g_row = g.row(t, unused);
-        rows::add_product(d_gate.row(run.index, unused), g_row, update.row(t, update_scratch), width);
+        rows::add_product(d_gate.row(run.index, unused), g_row, update.row(t, update_scratch),
+                          width);
         float* d_row = d_update.row(t, scratch);
         rows::multiply(d_row, g_row, gate.row(run.row, unused), width);
         d_update.finish(t, d_row);
@@ -217,15 +235,19 @@ class RotationReader {
  public:
   // `direction` -1 turns back.
   RotationReader(const Rotation& rotation, std::int64_t heads, float direction)
-      : positions_(rotation.positions_T3.defined() ? rotation.positions_T3.const_data_ptr<std::int32_t>() : nullptr),
-        heads_(heads), direction_(direction) {
+      : positions_(rotation.positions_T3.defined()
+                       ? rotation.positions_T3.const_data_ptr<std::int32_t>()
+                       : nullptr),
+        heads_(heads),
+        direction_(direction) {
     if (positions_ == nullptr) return;
     for (int axis = 0; axis < 3; ++axis) {
       tables_[axis] = rotation.tables[axis].const_data_ptr<float>();
       pairs_[axis] = rotation.tables[axis].size(1);
     }
   }
-  void apply(float* row, std::int64_t token, std::int64_t width, std::vector<float>& scratch) const {
+  void apply(float* row, std::int64_t token, std::int64_t width,
+             std::vector<float>& scratch) const {
     if (positions_ == nullptr) return;
     const std::int64_t head_dim = width / heads_;
     float* cosines = scratch.data();
@@ -250,12 +272,15 @@ class RotationReader {
   std::int64_t pairs_[3] = {};
 };
 
-std::int64_t num_chunks(std::int64_t tokens) { return (tokens + kRunTokens - 1) / kRunTokens; }
+std::int64_t num_chunks(std::int64_t tokens) {
+  return (tokens + kRunTokens - 1) / kRunTokens;
+}
 
 class RmsNormRotateFunction : public torch::autograd::Function<RmsNormRotateFunction> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_TD, const at::Tensor& weight_D,
-                            const Rotation& rotation, std::int64_t heads, double eps) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x_TD,
+                            const at::Tensor& weight_D, const Rotation& rotation,
+                            std::int64_t heads, double eps) {
     const std::int64_t tokens = x_TD.size(0), width = x_TD.size(1);
     at::Tensor y_TD = at::empty_like(x_TD), rstd_T = at::empty({tokens}, at::kFloat);
     const RowReader x(x_TD);
@@ -276,7 +301,8 @@ class RmsNormRotateFunction : public torch::autograd::Function<RmsNormRotateFunc
       }
     });
     const auto& tables = rotation.tables;
-    context->save_for_backward({x_TD, weight_D, rstd_T, rotation.positions_T3, tables[0], tables[1], tables[2]});
+    context->save_for_backward(
+        {x_TD, weight_D, rstd_T, rotation.positions_T3, tables[0], tables[1], tables[2]});
     context->saved_data["heads"] = heads;
     return y_TD;
   }
@@ -289,8 +315,8 @@ class RmsNormRotateFunction : public torch::autograd::Function<RmsNormRotateFunc
     at::Tensor d_x_TD = at::empty_like(x_TD), d_weight_CD = at::zeros({chunks, width}, at::kFloat);
     const RowReader g(g_TD), x(x_TD);
     const RowWriter d_x(d_x_TD);
-    const RotationReader turn_back({saved[3], {saved[4], saved[5], saved[6]}}, context->saved_data["heads"].toInt(),
-                                   -1);
+    const RotationReader turn_back({saved[3], {saved[4], saved[5], saved[6]}},
+                                   context->saved_data["heads"].toInt(), -1);
     const float* weight = weight_D.const_data_ptr<float>();
     const float* rstds = rstd_T.const_data_ptr<float>();
     float* d_weight = d_weight_CD.mutable_data_ptr<float>();
@@ -318,8 +344,9 @@ at::Tensor gather(const at::Tensor& values_UD, const ModulationRows& rows) {
 
 ModulationRows modulation_rows(const DitInput& input) {
   std::vector<std::int64_t> runs;
-  const at::Tensor row_of_token = input.row_of_token_T.defined() ? input.row_of_token_T.to(at::kCPU).contiguous()
-                                                                 : at::Tensor();
+  const at::Tensor row_of_token = input.row_of_token_T.defined()
+                                      ? input.row_of_token_T.to(at::kCPU).contiguous()
+                                      : at::Tensor();
   std::int64_t begin = 0;
   for (std::size_t s = 0; s < input.grids.size(); ++s) {
     const std::int64_t end = begin + input.grids[s].tokens(), row = input.row_of_segment[s];
@@ -334,7 +361,8 @@ ModulationRows modulation_rows(const DitInput& input) {
     begin = end;
   }
   ModulationRows rows{runs_tensor(runs), {}};
-  if (!is_fused(input.patches_TK)) rows.row_of_token_T = expand_runs(runs, begin).to(input.patches_TK.device());
+  if (!is_fused(input.patches_TK))
+    rows.row_of_token_T = expand_runs(runs, begin).to(input.patches_TK.device());
   return rows;
 }
 
@@ -344,29 +372,32 @@ ModulationRows one_row(std::int64_t tokens) {
   return {runs_tensor(runs), {}};
 }
 
-at::Tensor modulated_layer_norm(const at::Tensor& x_TD, const at::Tensor& multiplier_UD, const at::Tensor& shift_UD,
-                                const ModulationRows& rows, double eps, at::ScalarType out_type) {
+at::Tensor modulated_layer_norm(const at::Tensor& x_TD, const at::Tensor& multiplier_UD,
+                                const at::Tensor& shift_UD, const ModulationRows& rows, double eps,
+                                at::ScalarType out_type) {
   if (is_fused(x_TD)) {
-    return LayerNormFunction::apply(x_TD, multiplier_UD.contiguous(), shift_UD.contiguous(), rows.runs_R3, eps,
-                                    static_cast<std::int64_t>(out_type));
+    return LayerNormFunction::apply(x_TD, multiplier_UD.contiguous(), shift_UD.contiguous(),
+                                    rows.runs_R3, eps, static_cast<std::int64_t>(out_type));
   }
   const at::Tensor xhat_TD = at::layer_norm(x_TD, {x_TD.size(1)}, {}, {}, eps);
   return (xhat_TD * gather(multiplier_UD, rows) + gather(shift_UD, rows)).to(out_type);
 }
 
-at::Tensor gated_residual(const at::Tensor& residual_TD, const at::Tensor& update_TD, const at::Tensor& gate_UD,
-                          const ModulationRows& rows) {
+at::Tensor gated_residual(const at::Tensor& residual_TD, const at::Tensor& update_TD,
+                          const at::Tensor& gate_UD, const ModulationRows& rows) {
   if (is_fused(residual_TD)) {
-    return GatedResidualFunction::apply(residual_TD, update_TD.contiguous(), gate_UD.contiguous(), rows.runs_R3);
+    return GatedResidualFunction::apply(residual_TD, update_TD.contiguous(), gate_UD.contiguous(),
+                                        rows.runs_R3);
   }
   return residual_TD + gather(gate_UD, rows) * update_TD.to(residual_TD.scalar_type());
 }
 
-at::Tensor rms_norm_rotate(const at::Tensor& x_TD, const at::Tensor& weight_D, const Rotation* rotation,
-                           std::int64_t heads, double eps) {
+at::Tensor rms_norm_rotate(const at::Tensor& x_TD, const at::Tensor& weight_D,
+                           const Rotation* rotation, std::int64_t heads, double eps) {
   if (is_fused(x_TD) && weight_D.defined()) {
     const Rotation none;
-    return RmsNormRotateFunction::apply(x_TD.contiguous(), weight_D, rotation ? *rotation : none, heads, eps);
+    return RmsNormRotateFunction::apply(x_TD.contiguous(), weight_D, rotation ? *rotation : none,
+                                        heads, eps);
   }
   at::Tensor y_TD = x_TD.scalar_type() == at::kDouble ? x_TD : x_TD.to(at::kFloat);
   if (weight_D.defined()) y_TD = y_TD * at::rsqrt((y_TD * y_TD).mean(-1, true) + eps) * weight_D;

@@ -1,9 +1,10 @@
-// The element-wise passes of a transformer block on packed tokens, each one autograd node that reads its
-// input once: LayerNorm with modulation, gated residual, RMSNorm with rotation. Statistics and sums in fp32.
+// The element-wise passes of a transformer block on packed tokens, each one autograd node that
+// reads its input once: LayerNorm with modulation, gated residual, RMSNorm with rotation.
+// Statistics and sums in fp32.
 //
-// On a CPU in fp32 or bf16 they are fused loops; elsewhere (fp64, CUDA) the same maths from plain operations.
-// Results do not depend on the number of threads.
-// T tokens, D width, U modulation rows, R runs
+// On a CPU in fp32 or bf16 they are fused loops; elsewhere (fp64, CUDA) the same maths from plain
+// operations. Results do not depend on the number of threads. T tokens, D width, U modulation rows,
+// R runs
 #pragma once
 
 #include <cstdint>
@@ -16,24 +17,27 @@ namespace zoetrope::model {
 
 // Which modulation row each token uses: runs of neighbouring tokens with one row.
 struct ModulationRows {
-  at::Tensor runs_R3;      // int64 on the CPU: row, first token, one past the last; at most 64 tokens a run
+  at::Tensor
+      runs_R3;  // int64 on the CPU: row, first token, one past the last; at most 64 tokens a run
   at::Tensor row_of_token_T;  // int64 on the input's device, only when the plain operations need it
 };
 
 ModulationRows modulation_rows(const DitInput& input);
 ModulationRows one_row(std::int64_t tokens);  // all tokens use row 0
 
-// LayerNorm(x) * multiplier[row] + shift[row], cast to `out_type`. x [T, D] fp32; multiplier, shift [U, D].
-at::Tensor modulated_layer_norm(const at::Tensor& x_TD, const at::Tensor& multiplier_UD, const at::Tensor& shift_UD,
-                                const ModulationRows& rows, double eps, at::ScalarType out_type);
+// LayerNorm(x) * multiplier[row] + shift[row], cast to `out_type`. x [T, D] fp32; multiplier, shift
+// [U, D].
+at::Tensor modulated_layer_norm(const at::Tensor& x_TD, const at::Tensor& multiplier_UD,
+                                const at::Tensor& shift_UD, const ModulationRows& rows, double eps,
+                                at::ScalarType out_type);
 
 // residual + gate[row] * update in the residual's dtype.
-at::Tensor gated_residual(const at::Tensor& residual_TD, const at::Tensor& update_TD, const at::Tensor& gate_UD,
-                          const ModulationRows& rows);
+at::Tensor gated_residual(const at::Tensor& residual_TD, const at::Tensor& update_TD,
+                          const at::Tensor& gate_UD, const ModulationRows& rows);
 
-// RMSNorm over all D channels times weight (skipped when undefined), then the rotation of each head (skipped
-// when null). In x's dtype, computed in fp32.
-at::Tensor rms_norm_rotate(const at::Tensor& x_TD, const at::Tensor& weight_D, const Rotation* rotation,
-                           std::int64_t heads, double eps);
+// RMSNorm over all D channels times weight (skipped when undefined), then the rotation of each head
+// (skipped when null). In x's dtype, computed in fp32.
+at::Tensor rms_norm_rotate(const at::Tensor& x_TD, const at::Tensor& weight_D,
+                           const Rotation* rotation, std::int64_t heads, double eps);
 
 }  // namespace zoetrope::model

@@ -1,6 +1,5 @@
-// Rotary tables and positions. One table an axis stays in a cache line's reach; a table a token would be
-// a tenth of the residual stream.
-// T tokens, N heads, H head width, P pairs
+// Rotary tables and positions. One table an axis stays in a cache line's reach; a table a token
+// would be a tenth of the residual stream. T tokens, N heads, H head width, P pairs
 #include "model/rope.h"
 
 #include <algorithm>
@@ -22,7 +21,8 @@ at::Tensor build_table(std::int64_t positions, std::int64_t pairs) {
   float* out = table.mutable_data_ptr<float>();
   for (std::int64_t position = 0; position < positions; ++position) {
     for (std::int64_t pair = 0; pair < pairs; ++pair) {
-      const double frequency = 1 / std::pow(kTheta, static_cast<double>(pair) / static_cast<double>(pairs));
+      const double frequency =
+          1 / std::pow(kTheta, static_cast<double>(pair) / static_cast<double>(pairs));
       const double angle = static_cast<double>(position) * frequency;
       *out++ = static_cast<float>(std::cos(angle));
       *out++ = static_cast<float>(std::sin(angle));
@@ -58,7 +58,8 @@ std::array<std::int64_t, 3> RotaryEmbedding::pairs_by_axis(std::int64_t head_dim
 Rotation RotaryEmbedding::rotation(const std::vector<Grid>& grids, at::Device device) {
   std::array<std::int64_t, 3> longest{};
   for (const Grid& grid : grids) {
-    longest = {std::max(longest[0], grid.t), std::max(longest[1], grid.h), std::max(longest[2], grid.w)};
+    longest = {std::max(longest[0], grid.t), std::max(longest[1], grid.h),
+               std::max(longest[2], grid.w)};
   }
   Rotation rotation;
   for (int axis = 0; axis < 3; ++axis) {
@@ -78,7 +79,8 @@ at::Tensor rotate(const at::Tensor& x_TNH, const Rotation& rotation) {
     angles.push_back(rotation.tables[axis].index_select(0, rotation.positions_T3.select(1, axis)));
   }
   const at::Tensor angles_TP2 = at::cat(angles, 1).to(x_TNH.scalar_type());
-  const at::Tensor cos_T1P = angles_TP2.select(2, 0).unsqueeze(1), sin_T1P = angles_TP2.select(2, 1).unsqueeze(1);
+  const at::Tensor cos_T1P = angles_TP2.select(2, 0).unsqueeze(1),
+                   sin_T1P = angles_TP2.select(2, 1).unsqueeze(1);
   const at::Tensor pairs = x_TNH.unflatten(2, {-1, 2});
   const at::Tensor even = pairs.select(3, 0), odd = pairs.select(3, 1);
   return at::stack({even * cos_T1P - odd * sin_T1P, even * sin_T1P + odd * cos_T1P}, 3).flatten(2);

@@ -1,5 +1,5 @@
-// Rotary position embedding of Wan 2.1: adjacent channels are pairs; a head's pairs are split between
-// time, height and width. Tables per axis, in fp64 rounded once to fp32.
+// Rotary position embedding of Wan 2.1: adjacent channels are pairs; a head's pairs are split
+// between time, height and width. Tables per axis, in fp64 rounded once to fp32.
 #pragma once
 
 #include <array>
@@ -14,8 +14,8 @@ namespace zoetrope::model {
 
 // How a batch's tokens rotate. P pairs of channels a head.
 struct Rotation {
-  at::Tensor positions_T3;                // int32: each token's place along time, height, width
-  std::array<at::Tensor, 3> tables;       // one an axis, [positions, pairs of that axis, 2]: cos, sin
+  at::Tensor positions_T3;           // int32: each token's place along time, height, width
+  std::array<at::Tensor, 3> tables;  // one an axis, [positions, pairs of that axis, 2]: cos, sin
 };
 
 class RotaryEmbedding {
@@ -24,8 +24,8 @@ class RotaryEmbedding {
   static std::array<std::int64_t, 3> pairs_by_axis(std::int64_t head_dim);
 
   explicit RotaryEmbedding(std::int64_t head_dim) : pairs_(pairs_by_axis(head_dim)) {}
-  // Tokens of all grids one after another, each grid from position 0. Tables are kept between calls and grow
-  // to the longest axis seen.
+  // Tokens of all grids one after another, each grid from position 0. Tables are kept between calls
+  // and grow to the longest axis seen.
   Rotation rotation(const std::vector<Grid>& grids, at::Device device);
 
  private:

@@ -4,9 +4,12 @@
 #include <bit>
 #include <cstring>
 
-// One clone an instruction set, picked when the program starts. Sanitizers run before that is possible.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define ZOETROPE_VECTORISED [[gnu::optimize("O3"), gnu::target_clones("avx512f", "avx2", "default")]]
+// One clone an instruction set, picked when the program starts. Sanitizers run before that is
+// possible.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__)
+#define ZOETROPE_VECTORISED \
+  [[gnu::optimize("O3"), gnu::target_clones("avx512f", "avx2", "default")]]
 #else
 #define ZOETROPE_VECTORISED
 #endif
@@ -27,7 +30,8 @@ constexpr std::int64_t kLanes = 16;
 
 ZOETROPE_VECTORISED
 void widen(const std::uint16_t* __restrict from, float* __restrict to, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) to[i] = std::bit_cast<float>(static_cast<std::uint32_t>(from[i]) << 16);
+  for (std::int64_t i = 0; i < n; ++i)
+    to[i] = std::bit_cast<float>(static_cast<std::uint32_t>(from[i]) << 16);
 }
 
 ZOETROPE_VECTORISED
@@ -79,12 +83,14 @@ void add(float* __restrict to, const float* __restrict x, std::int64_t n) {
 }
 
 ZOETROPE_VECTORISED
-void add_product(float* __restrict to, const float* __restrict x, const float* __restrict y, std::int64_t n) {
+void add_product(float* __restrict to, const float* __restrict x, const float* __restrict y,
+                 std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] += x[i] * y[i];
 }
 
 ZOETROPE_VECTORISED
-void multiply(float* __restrict to, const float* __restrict x, const float* __restrict y, std::int64_t n) {
+void multiply(float* __restrict to, const float* __restrict x, const float* __restrict y,
+              std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = x[i] * y[i];
 }
 
@@ -95,9 +101,9 @@ void modulate(float* __restrict to, const float* __restrict x, float mean, float
 }
 
 ZOETROPE_VECTORISED
-void modulate_backward(float* __restrict to, const float* __restrict g, const float* __restrict x, float mean,
-                       float rstd, const float* __restrict multiplier, float* __restrict d_multiplier,
-                       float* __restrict d_shift, std::int64_t n) {
+void modulate_backward(float* __restrict to, const float* __restrict g, const float* __restrict x,
+                       float mean, float rstd, const float* __restrict multiplier,
+                       float* __restrict d_multiplier, float* __restrict d_shift, std::int64_t n) {
   float sums[kLanes] = {}, products[kLanes] = {};
   const auto accumulate = [&](std::int64_t i, std::int64_t lane) __attribute__((always_inline)) {
     const float xhat = (x[i] - mean) * rstd;
@@ -121,14 +127,15 @@ void modulate_backward(float* __restrict to, const float* __restrict g, const fl
 }
 
 ZOETROPE_VECTORISED
-void scale(float* __restrict to, const float* __restrict x, float rstd, const float* __restrict weight,
-           std::int64_t n) {
+void scale(float* __restrict to, const float* __restrict x, float rstd,
+           const float* __restrict weight, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = x[i] * rstd * weight[i];
 }
 
 ZOETROPE_VECTORISED
-void scale_backward(float* __restrict to, const float* __restrict g, const float* __restrict x, float rstd,
-                    const float* __restrict weight, float* __restrict d_weight, std::int64_t n) {
+void scale_backward(float* __restrict to, const float* __restrict g, const float* __restrict x,
+                    float rstd, const float* __restrict weight, float* __restrict d_weight,
+                    std::int64_t n) {
   float products[kLanes] = {};
   const auto accumulate = [&](std::int64_t i, std::int64_t lane) __attribute__((always_inline)) {
     const float xhat = x[i] * rstd;
@@ -151,8 +158,8 @@ void gate(float* __restrict to, const float* __restrict residual, const float* _
 }
 
 ZOETROPE_VECTORISED
-void rotate(float* __restrict x, const float* __restrict cosines, const float* __restrict signed_sines,
-            std::int64_t heads, std::int64_t n) {
+void rotate(float* __restrict x, const float* __restrict cosines,
+            const float* __restrict signed_sines, std::int64_t heads, std::int64_t n) {
   for (std::int64_t head = 0; head < heads; ++head, x += n) {
     for (std::int64_t i = 0; i < n; i += 2) {
       const float even = x[i], odd = x[i + 1];

@@ -1,5 +1,6 @@
-// Loops over one row of channels in fp32, written so that the compiler vectorises them, and built for
-// several instruction sets in one binary. No torch: norms.cpp and attention.cpp call them from many threads.
+// Loops over one row of channels in fp32, written so that the compiler vectorises them, and built
+// for several instruction sets in one binary. No torch: norms.cpp and attention.cpp call them from
+// many threads.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +15,18 @@ float sum(const float* x, std::int64_t n);
 float dot(const float* x, const float* y, std::int64_t n);
 float centred_square_sum(const float* x, float mean, std::int64_t n);  // sum (x - mean)^2
 
-void add(float* to, const float* x, std::int64_t n);                       // to += x
+void add(float* to, const float* x, std::int64_t n);                          // to += x
 void add_product(float* to, const float* x, const float* y, std::int64_t n);  // to += x y
-void multiply(float* to, const float* x, const float* y, std::int64_t n);  // to = x y
+void multiply(float* to, const float* x, const float* y, std::int64_t n);     // to = x y
 
 // to = (x - mean) rstd multiplier + shift
 void modulate(float* to, const float* x, float mean, float rstd, const float* multiplier,
               const float* shift, std::int64_t n);
-// The backward of modulate through the statistics: to = gradient of x for the gradient g of the output.
-// Adds g to d_shift and g xhat to d_multiplier.
+// The backward of modulate through the statistics: to = gradient of x for the gradient g of the
+// output. Adds g to d_shift and g xhat to d_multiplier.
 void modulate_backward(float* to, const float* g, const float* x, float mean, float rstd,
-                       const float* multiplier, float* d_multiplier, float* d_shift, std::int64_t n);
+                       const float* multiplier, float* d_multiplier, float* d_shift,
+                       std::int64_t n);
 
 // to = x rstd weight
 void scale(float* to, const float* x, float rstd, const float* weight, std::int64_t n);
@@ -33,10 +35,12 @@ void scale_backward(float* to, const float* g, const float* x, float rstd, const
                     float* d_weight, std::int64_t n);
 
 // to = residual + gate update
-void gate(float* to, const float* residual, const float* update, const float* gates, std::int64_t n);
+void gate(float* to, const float* residual, const float* update, const float* gates,
+          std::int64_t n);
 
 // Rotates each pair (2k, 2k + 1) of `heads` heads of `n` channels: cosines and sines hold n values,
 // each twice, the sine's sign in place (- for even channels). In place.
-void rotate(float* x, const float* cosines, const float* signed_sines, std::int64_t heads, std::int64_t n);
+void rotate(float* x, const float* cosines, const float* signed_sines, std::int64_t heads,
+            std::int64_t n);
 
 }  // namespace zoetrope::model::rows

@@ -1,6 +1,6 @@
-// The sampling loop. All requests are one packed sequence; with guidance each request is there twice, once
-// with its text and once with the null text, so a step is one pass of the model.
-// T tokens of all requests, K values of a patch, L text tokens, E text width
+// The sampling loop. All requests are one packed sequence; with guidance each request is there
+// twice, once with its text and once with the null text, so a step is one pass of the model. T
+// tokens of all requests, K values of a patch, L text tokens, E text width
 #include "model/sampler.h"
 
 #include <ATen/TensorOperators.h>
@@ -18,26 +18,33 @@ namespace {
 constexpr double kTimestepScale = 1000;
 
 at::Tensor draw_noise(const SampleRequest& request) {
-  at::Tensor noise = at::empty({request.channels, request.frames, request.height, request.width}, at::kFloat);
+  at::Tensor noise =
+      at::empty({request.channels, request.frames, request.height, request.width}, at::kFloat);
   Random random(request.seed, Purpose::kSampling, 0, static_cast<std::uint64_t>(request.index));
   random.fill_normal({noise.mutable_data_ptr<float>(), static_cast<std::size_t>(noise.numel())});
   return noise;
 }
 
-bool is_text(const at::Tensor& states) { return states.defined() && states.dim() == 2 && states.size(0) > 0; }
-
-void check_request(const SampleRequest& request, const DitConfig& config, bool guided) {
-  ZOETROPE_CHECK_CONFIG(request.channels == config.out_channels && request.channels == config.in_channels,
-                        "a latent of ", request.channels, " channels, but the model takes ", config.in_channels,
-                        " and gives ", config.out_channels);
-  ZOETROPE_CHECK_CONFIG(is_text(request.text_LE), "a sample without text states");
-  ZOETROPE_CHECK_CONFIG(!guided || is_text(request.null_text_LE), "guidance needs the states of the negative text");
+bool is_text(const at::Tensor& states) {
+  return states.defined() && states.dim() == 2 && states.size(0) > 0;
 }
 
-// Requests as the model's input. The state that a solver moves is in the head's order (pt, ph, pw, c).
+void check_request(const SampleRequest& request, const DitConfig& config, bool guided) {
+  ZOETROPE_CHECK_CONFIG(
+      request.channels == config.out_channels && request.channels == config.in_channels,
+      "a latent of ", request.channels, " channels, but the model takes ", config.in_channels,
+      " and gives ", config.out_channels);
+  ZOETROPE_CHECK_CONFIG(is_text(request.text_LE), "a sample without text states");
+  ZOETROPE_CHECK_CONFIG(!guided || is_text(request.null_text_LE),
+                        "guidance needs the states of the negative text");
+}
+
+// Requests as the model's input. The state that a solver moves is in the head's order (pt, ph, pw,
+// c).
 class PackedRequests {
  public:
-  PackedRequests(const std::vector<SampleRequest>& requests, const DitConfig& config, bool guided, at::Device device)
+  PackedRequests(const std::vector<SampleRequest>& requests, const DitConfig& config, bool guided,
+                 at::Device device)
       : config_(config), copies_(guided ? 2 : 1) {
     std::vector<at::Tensor> noise;
     for (const SampleRequest& request : requests) {
@@ -48,7 +55,8 @@ class PackedRequests {
     for (int copy = 0; copy < copies_; ++copy) {
       input_.grids.insert(input_.grids.end(), grids_.begin(), grids_.end());
       for (const SampleRequest& request : requests) {
-        texts.push_back((copy == 0 ? request.text_LE : request.null_text_LE).to(device, at::kFloat));
+        texts.push_back(
+            (copy == 0 ? request.text_LE : request.null_text_LE).to(device, at::kFloat));
         input_.text_lengths.push_back(texts.back().size(0));
       }
     }
@@ -82,10 +90,14 @@ class PackedRequests {
 
  private:
   at::Tensor to_head_order(const at::Tensor& x) const {  // (c, patch) -> (patch, c)
-    return x.view({x.size(0), config_.in_channels, config_.patch_volume()}).transpose(1, 2).flatten(1);
+    return x.view({x.size(0), config_.in_channels, config_.patch_volume()})
+        .transpose(1, 2)
+        .flatten(1);
   }
   at::Tensor to_patch_order(const at::Tensor& x) const {  // (patch, c) -> (c, patch)
-    return x.view({x.size(0), config_.patch_volume(), config_.in_channels}).transpose(1, 2).flatten(1);
+    return x.view({x.size(0), config_.patch_volume(), config_.in_channels})
+        .transpose(1, 2)
+        .flatten(1);
   }
 
   const DitConfig& config_;
@@ -98,14 +110,16 @@ class PackedRequests {
 }  // namespace
 
 std::vector<at::Tensor> sample_latents(Dit& dit, const std::vector<SampleRequest>& requests,
-                                       const SampleConfig& config, const std::function<void(int)>& on_step) {
+                                       const SampleConfig& config,
+                                       const std::function<void(int)>& on_step) {
   if (requests.empty()) return {};
   const at::NoGradGuard no_grad;
   const bool guided = config.guidance != 1;
   for (const SampleRequest& request : requests) check_request(request, dit.config(), guided);
-  const std::vector<double> sigmas = sigma_schedule(config.steps, config.shift);
+  const std::vector<double> sigmas = sigma_schedule(config.steps, config.shift, config.grid);
   const auto solver = make_solver(config.solver, sigmas);
-  PackedRequests packed(requests, dit.config(), guided, dit.named_parameters().front().second.device());
+  PackedRequests packed(requests, dit.config(), guided,
+                        dit.named_parameters().front().second.device());
   at::Tensor x_TK = packed.noise();
   for (int i = 0; i < config.steps; ++i) {
     x_TK = solver->step(i, x_TK, packed.velocity(dit, x_TK, sigmas[i], config));

@@ -1,5 +1,5 @@
-// Euler, and UniPC of order 2 in its closed form for flow models: bh2, x0 prediction, lower order at the
-// end, the corrector on every step but the first (arXiv:2302.04867). Equal to diffusers'
+// Euler, and UniPC of order 2 in its closed form for flow models: bh2, x0 prediction, lower order
+// at the end, the corrector on every step but the first (arXiv:2302.04867). Equal to diffusers'
 // UniPCMultistepScheduler with flow sigmas. Coefficients in fp64.
 #include <cmath>
 #include <memory>
@@ -52,7 +52,8 @@ class UniPc : public Solver {
 
   // x at sigmas[i] once more from sigmas[i - 1], now that x0's estimate at sigmas[i] is known.
   at::Tensor correct(int i, const at::Tensor& x0) const {
-    const double h = lambda(i) - lambda(i - 1), phi = std::expm1(-h), alpha_phi = (1 - sigma(i)) * phi;
+    const double h = lambda(i) - lambda(i - 1), phi = std::expm1(-h),
+                 alpha_phi = (1 - sigma(i)) * phi;
     const at::Tensor base = x_last_ * (sigma(i) / sigma(i - 1)) - x0_last_ * alpha_phi;
     const at::Tensor change = x0 - x0_last_;
     if (order_last_ == 1) return base - change * (0.5 * alpha_phi);
@@ -82,7 +83,8 @@ class UniPc : public Solver {
 }  // namespace
 
 std::unique_ptr<Solver> make_solver(const std::string& name, std::vector<double> sigmas) {
-  ZOETROPE_CHECK_CONFIG(name == "euler" || name == "unipc", "the solver is \"euler\" or \"unipc\", not \"", name, "\"");
+  ZOETROPE_CHECK_CONFIG(name == "euler" || name == "unipc",
+                        "the solver is \"euler\" or \"unipc\", not \"", name, "\"");
   if (name == "euler") return std::make_unique<Euler>(std::move(sigmas));
   return std::make_unique<UniPc>(std::move(sigmas));
 }

@@ -50,33 +50,54 @@ void fill_parameter(const std::string& name, at::Tensor& parameter, const Found&
 
 at::ScalarType to_scalar_type(DType dtype) {
   switch (dtype) {
-    case DType::kF64: return at::kDouble;
-    case DType::kF32: return at::kFloat;
-    case DType::kF16: return at::kHalf;
-    case DType::kBF16: return at::kBFloat16;
-    case DType::kI64: return at::kLong;
-    case DType::kI32: return at::kInt;
-    case DType::kI16: return at::kShort;
-    case DType::kI8: return at::kChar;
-    case DType::kU8: return at::kByte;
-    case DType::kBool: return at::kBool;
+    case DType::kF64:
+      return at::kDouble;
+    case DType::kF32:
+      return at::kFloat;
+    case DType::kF16:
+      return at::kHalf;
+    case DType::kBF16:
+      return at::kBFloat16;
+    case DType::kI64:
+      return at::kLong;
+    case DType::kI32:
+      return at::kInt;
+    case DType::kI16:
+      return at::kShort;
+    case DType::kI8:
+      return at::kChar;
+    case DType::kU8:
+      return at::kByte;
+    case DType::kBool:
+      return at::kBool;
   }
   throw Error(concat("unknown safetensors dtype ", static_cast<int>(dtype)));
 }
 
 DType to_dtype(at::ScalarType type) {
   switch (type) {
-    case at::kDouble: return DType::kF64;
-    case at::kFloat: return DType::kF32;
-    case at::kHalf: return DType::kF16;
-    case at::kBFloat16: return DType::kBF16;
-    case at::kLong: return DType::kI64;
-    case at::kInt: return DType::kI32;
-    case at::kShort: return DType::kI16;
-    case at::kChar: return DType::kI8;
-    case at::kByte: return DType::kU8;
-    case at::kBool: return DType::kBool;
-    default: throw Error(concat("safetensors has no dtype for ", c10::toString(type)));
+    case at::kDouble:
+      return DType::kF64;
+    case at::kFloat:
+      return DType::kF32;
+    case at::kHalf:
+      return DType::kF16;
+    case at::kBFloat16:
+      return DType::kBF16;
+    case at::kLong:
+      return DType::kI64;
+    case at::kInt:
+      return DType::kI32;
+    case at::kShort:
+      return DType::kI16;
+    case at::kChar:
+      return DType::kI8;
+    case at::kByte:
+      return DType::kU8;
+    case at::kBool:
+      return DType::kBool;
+    default:
+      throw Error(concat("safetensors has no dtype for ", c10::toString(type)));
   }
 }
 
@@ -92,7 +113,8 @@ TensorView to_view(const at::Tensor& tensor) {
   ZOETROPE_CHECK(tensor.is_contiguous() && tensor.device().is_cpu(),
                  "only a contiguous tensor on the CPU can be viewed, not one of shape ",
                  shape_text(tensor.sizes()), " on ", tensor.device());
-  return {to_dtype(tensor.scalar_type()), tensor.sizes().vec(),
+  return {to_dtype(tensor.scalar_type()),
+          tensor.sizes().vec(),
           {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
 }
 
@@ -124,7 +146,8 @@ void load_weights(Module& module, const std::filesystem::path& folder,
   module.visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
     const auto found = index.find(name);
     ZOETROPE_CHECK_CONFIG(found != index.end(), folder.string(), ": tensor ", name,
-                          " is missing, the config needs it with shape ", shape_text(parameter.sizes()));
+                          " is missing, the config needs it with shape ",
+                          shape_text(parameter.sizes()));
     fill_parameter(name, parameter, found->second);
     index.erase(found);
   });

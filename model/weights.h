@@ -26,9 +26,9 @@ void save_tensors(const std::filesystem::path& safetensors_file,
                   const std::map<std::string, at::Tensor>& tensors,
                   const std::map<std::string, std::string>& metadata = {});
 
-// Fills every parameter of `module` from the safetensors of `folder` (one file or shards), cast to the
-// parameter's dtype. Throws ConfigError naming the tensor that is missing, not known or of another shape;
-// names in `ignored` may be in the file without being used.
+// Fills every parameter of `module` from the safetensors of `folder` (one file or shards), cast to
+// the parameter's dtype. Throws ConfigError naming the tensor that is missing, not known or of
+// another shape; names in `ignored` may be in the file without being used.
 void load_weights(Module& module, const std::filesystem::path& folder,
                   const std::set<std::string>& ignored = {});
 

@@ -25,7 +25,8 @@ double relative_error(const at::Tensor& got, const at::Tensor& wanted) {
 }
 
 // A batch [B, ...] as packed segments with one modulation row each, or with one row a token.
-DitInput pack(const Tensors& tensors, const DitConfig& config, at::Tensor latents, at::Tensor text) {
+DitInput pack(const Tensors& tensors, const DitConfig& config, at::Tensor latents,
+              at::Tensor text) {
   DitInput input;
   std::vector<at::Tensor> patches;
   for (std::int64_t b = 0; b < latents.size(0); ++b) {
@@ -87,8 +88,11 @@ TEST_P(DitParity, Bf16StaysWithinItsRounding) {
   EXPECT_GT(relative_error(sample, tensors.at("sample")), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, DitParity, ::testing::Values("batch.safetensors", "per_token.safetensors"),
-                         [](const auto& info) { return info.index == 0 ? "Batch" : "PerTokenTimesteps"; });
+INSTANTIATE_TEST_SUITE_P(Golden, DitParity,
+                         ::testing::Values("batch.safetensors", "per_token.safetensors"),
+                         [](const auto& info) {
+                           return info.index == 0 ? "Batch" : "PerTokenTimesteps";
+                         });
 
 TEST(DitFiles, ComeBackBitForBitWithTheConfigOfDiffusers) {
   const auto dit = load_dit(golden(), at::kCPU);
@@ -99,7 +103,8 @@ TEST(DitFiles, ComeBackBitForBitWithTheConfigOfDiffusers) {
   EXPECT_EQ(written.size(), original.size());
   for (const auto& [name, tensor] : original) EXPECT_TRUE(tensor.equal(written.at(name))) << name;
   EXPECT_EQ(written.at("patch_embedding.weight").sizes(), at::IntArrayRef({32, 4, 1, 2, 2}));
-  const Json config = read_json(folder / "config.json"), wanted = read_json(golden() / "config.json");
+  const Json config = read_json(folder / "config.json"),
+             wanted = read_json(golden() / "config.json");
   for (const auto& [key, value] : wanted.items()) EXPECT_EQ(config.at(key), value) << key;
   std::filesystem::remove_all(folder);
 }

@@ -1,5 +1,6 @@
 // Times one training step of the DiT: forward, backward, gradient clip, fused AdamW.
-// Prints a table of the parts and one JSON line with the keys of a Python peer's, for the same shapes.
+// Prints a table of the parts and one JSON line with the keys of a Python peer's, for the same
+// shapes.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -32,7 +33,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Shapes {
-  std::int64_t hidden = 768, layers = 4, ffn = 3072, text = 64, text_dim = 384, batch = 1, steps = 5;
+  std::int64_t hidden = 768, layers = 4, ffn = 3072, text = 64, text_dim = 384, batch = 1,
+               steps = 5;
   std::string grid = "4,32,32", dtype = "bf16";
 };
 
@@ -57,7 +59,8 @@ std::vector<std::int64_t> parse_grid(const std::string& text) {
 }
 
 model::DitConfig dit_config(const Shapes& shapes) {
-  ZOETROPE_CHECK_CONFIG(shapes.hidden % 128 == 0, "--hidden ", shapes.hidden, " is not a multiple of the head's 128");
+  ZOETROPE_CHECK_CONFIG(shapes.hidden % 128 == 0, "--hidden ", shapes.hidden,
+                        " is not a multiple of the head's 128");
   model::DitConfig config;
   config.num_attention_heads = shapes.hidden / 128;
   config.text_dim = shapes.text_dim;
@@ -82,7 +85,8 @@ class Trainer {
     std::vector<at::Tensor> samples;
     for (std::int64_t b = 0; b < shapes.batch; ++b) {
       const at::Tensor latent = at::randn({dit_.config().in_channels, grid[0], grid[1], grid[2]});
-      samples.push_back(model::patchify(latent, dit_.config().patch_size, &input_.grids.emplace_back()));
+      samples.push_back(
+          model::patchify(latent, dit_.config().patch_size, &input_.grids.emplace_back()));
       input_.row_of_segment.push_back(b);
       input_.text_lengths.push_back(shapes.text);
     }
@@ -105,8 +109,8 @@ class Trainer {
     at::_foreach_mul_(gradients, std::min(1.0, 1.0 / (norm + 1e-6)));
     times.clip = lap(clock);
     step_ += 1;
-    at::_fused_adamw_(parameters_, gradients, first_moments_, second_moments_, {}, steps_, 1e-4, 0.9, 0.999, 0.01,
-                      1e-8, false, false);
+    at::_fused_adamw_(parameters_, gradients, first_moments_, second_moments_, {}, steps_, 1e-4,
+                      0.9, 0.999, 0.01, 1e-8, false, false);
     for (at::Tensor& parameter : parameters_) parameter.mutable_grad().reset();
     times.optimizer = lap(clock);
     return times;
@@ -127,7 +131,8 @@ class Trainer {
     const at::Tensor sigma_T1 = sigma_B.repeat_interleave(tokens() / shapes_.batch).unsqueeze(1);
     input_.patches_TK = x0_TK_ * (1 - sigma_T1) + noise_TK * sigma_T1;
     input_.timesteps_U = sigma_B * 1000;
-    const at::Tensor v_TK = dit_.forward(input_, shapes_.dtype == "bf16" ? at::kBFloat16 : at::kFloat);
+    const at::Tensor v_TK =
+        dit_.forward(input_, shapes_.dtype == "bf16" ? at::kBFloat16 : at::kFloat);
     return (v_TK - (noise_TK - x0_TK_)).square().mean();
   }
 
@@ -148,8 +153,8 @@ std::int64_t peak_memory_mib() {
 
 void print_table(const Times& t, double flops) {
   std::printf("%-10s %10s\n", "part", "seconds");
-  std::printf("%-10s %10.4f\n%-10s %10.4f\n%-10s %10.4f\n%-10s %10.4f\n", "forward", t.forward, "backward", t.backward,
-              "clip", t.clip, "optimizer", t.optimizer);
+  std::printf("%-10s %10.4f\n%-10s %10.4f\n%-10s %10.4f\n%-10s %10.4f\n", "forward", t.forward,
+              "backward", t.backward, "clip", t.clip, "optimizer", t.optimizer);
   std::printf("%-10s %10.4f  (%.3f TFLOP/s)\n", "step", t.total(), flops / t.total() * 1e-12);
 }
 
@@ -157,7 +162,8 @@ int run(int argc, char** argv) {
   namespace po = boost::program_options;
   Shapes s;
   po::options_description own("Shapes");
-  own.add_options()("hidden", po::value(&s.hidden)->default_value(s.hidden), "width, a multiple of 128")(
+  own.add_options()("hidden", po::value(&s.hidden)->default_value(s.hidden),
+                    "width, a multiple of 128")(
       "layers", po::value(&s.layers)->default_value(s.layers), "blocks")(
       "ffn", po::value(&s.ffn)->default_value(s.ffn), "width of the MLP")(
       "grid", po::value(&s.grid)->default_value(s.grid), "latent T,H,W; the patch is 1,2,2")(
@@ -169,11 +175,12 @@ int run(int argc, char** argv) {
   CommonOptions common;
   po::variables_map values;
   if (!parse_options(argc, argv, "train_step: times a training step of the DiT",
-                     "  train_step --hidden 768 --layers 4 --ffn 3072 --grid 4,32,32 --dtype bf16", own, "", common,
-                     values)) {
+                     "  train_step --hidden 768 --layers 4 --ffn 3072 --grid 4,32,32 --dtype bf16",
+                     own, "", common, values)) {
     return kExitOk;
   }
-  ZOETROPE_CHECK_CONFIG(s.dtype == "fp32" || s.dtype == "bf16", "--dtype is fp32 or bf16, not ", s.dtype);
+  ZOETROPE_CHECK_CONFIG(s.dtype == "fp32" || s.dtype == "bf16", "--dtype is fp32 or bf16, not ",
+                        s.dtype);
   ZOETROPE_CHECK_CONFIG(s.steps >= 1 && s.batch >= 1, "--steps and --batch must be at least 1");
 
   Trainer trainer(s);
@@ -181,7 +188,8 @@ int run(int argc, char** argv) {
   trainer.step();
   std::vector<Times> times;
   for (std::int64_t i = 0; i < s.steps; ++i) times.push_back(trainer.step());
-  std::sort(times.begin(), times.end(), [](const Times& a, const Times& b) { return a.total() < b.total(); });
+  std::sort(times.begin(), times.end(),
+            [](const Times& a, const Times& b) { return a.total() < b.total(); });
   const Times& median = times[times.size() / 2];
   print_table(median, trainer.flops());
   Json line;
