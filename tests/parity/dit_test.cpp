@@ -90,8 +90,8 @@ TEST_P(DitParity, Bf16StaysWithinItsRounding) {
 
 INSTANTIATE_TEST_SUITE_P(Golden, DitParity,
                          ::testing::Values("batch.safetensors", "per_token.safetensors"),
-                         [](const auto& info) {
-                           return info.index == 0 ? "Batch" : "PerTokenTimesteps";
+                         [](const auto& param_info) {
+                           return param_info.index == 0 ? "Batch" : "PerTokenTimesteps";
                          });
 
 TEST(DitFiles, ComeBackBitForBitWithTheConfigOfDiffusers) {

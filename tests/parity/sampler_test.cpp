@@ -51,7 +51,9 @@ TEST_P(SolverParity, LatentsEqualDiffusers) {
 INSTANTIATE_TEST_SUITE_P(Golden, SolverParity,
                          ::testing::Values(Case{1, 3, "1_3"}, Case{2, 3, "2_3"}, Case{3, 1, "3_1"},
                                            Case{10, 5, "10_5"}, Case{30, 3, "30_3"}),
-                         [](const auto& info) { return std::string("Steps") + info.param.name; });
+                         [](const auto& param_info) {
+                           return std::string("Steps") + param_info.param.name;
+                         });
 
 }  // namespace
 }  // namespace zoetrope::model
