@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 namespace zoetrope {
 namespace {
 
-constexpr const char* kUsage = "convert --input DIR --output DIR [--format diffusers] [--dtype bf16]";
+constexpr const char* kUsage = "convert --input DIR --output DIR [--dtype fp32|bf16]";
 constexpr const char* kExamples =
     "  convert --input runs/vae_small --output vae_small --dtype bf16\n"
     "  convert --input runs/tiny --weights model --output transformer\n"

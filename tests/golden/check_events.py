@@ -1,5 +1,5 @@
-"""Reads a run folder's TensorBoard events with TensorBoard's own reader and compares them with metrics.jsonl.
-usage: check_events.py RUN_FOLDER   (needs PyPI tensorboard)"""
+"""Reads a run folder's TensorBoard events with TensorBoard's own reader and compares them with
+metrics.jsonl. usage: check_events.py RUN_FOLDER   (needs PyPI tensorboard)"""
 import json
 import pathlib
 import sys
@@ -14,4 +14,5 @@ lines = [json.loads(line) for line in open(run / "metrics.jsonl")]
 worst = max(abs(loss[line["step"]] - line["loss"]) / abs(line["loss"]) for line in lines)
 assert len(loss) == len(lines), (len(loss), len(lines))
 assert worst < 1e-6, worst
-print(f"{len(lines)} steps, tags {sorted(events.Tags()['scalars'])}, largest relative difference {worst:.1e}")
+print(f"{len(lines)} steps, largest relative difference {worst:.1e}")
+print("tags:", *sorted(events.Tags()["scalars"]))
