@@ -231,5 +231,34 @@ TEST(Vae, FramesSurviveThePixelRange) {
   EXPECT_EQ(back[255], 255);
 }
 
+TEST(HeadBypass, OfZerosChangesNothingAndComesBackFromFiles) {
+  const at::NoGradGuard no_grad;
+  VaeConfig config = tiny_config(true);
+  Vae plain(config, at::kCPU);
+  plain.init_weights(1);
+  config.head_bypass = true;
+  Vae with_bypass(config, at::kCPU);
+  EXPECT_EQ(num_tensors(with_bypass), num_tensors(plain) + 4);
+  std::map<std::string, at::Tensor> weights;
+  for (const auto& [name, tensor] : plain.named_parameters()) weights[name] = tensor;
+  with_bypass.visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
+    if (weights.contains(name)) {
+      parameter.copy_(weights.at(name));
+    } else {
+      EXPECT_NE(name.find("bypass."), std::string::npos) << name;
+      parameter.zero_();
+    }
+  });
+  const at::Tensor pixels = random_tensor({1, 3, 5, 16, 32});
+  const at::Tensor mean = plain.encode(pixels).mean;
+  EXPECT_EQ(largest(with_bypass.encode(pixels).mean - mean), 0);
+  EXPECT_EQ(largest(with_bypass.decode(mean) - plain.decode(mean)), 0);
+
+  with_bypass.init_weights(2);
+  EXPECT_GT(largest(with_bypass.encode(pixels).mean - mean), 0);
+  EXPECT_EQ(vae_config_from_json(vae_config_to_json(config)).head_bypass, true);
+  EXPECT_FALSE(vae_config_to_json(tiny_config(true)).contains("head_bypass"));
+}
+
 }  // namespace
 }  // namespace zoetrope::model
