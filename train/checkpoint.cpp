@@ -1,6 +1,8 @@
 // Publishing, finding and removing checkpoints.
 #include "train/checkpoint.h"
 
+#include <torch/version.h>
+
 #include <algorithm>
 #include <cstdio>
 
@@ -73,7 +75,7 @@ fs::path publish_checkpoint(const fs::path& run_folder, std::int64_t step, const
   const Json manifest{{"format", kFormat},
                       {"step", step},
                       {"task", task},
-                      {"versions", {{"zoetrope", version()}, {"torch", "2.11.0"}}},
+                      {"versions", program_versions()},
                       {"files", list_files(temporary)}};
   write_json(temporary / kManifest, manifest);
   fsync_path(temporary);
@@ -99,6 +101,8 @@ std::vector<FoundCheckpoint> find_checkpoints(const fs::path& run_folder) {
   std::sort(found.begin(), found.end(), [](auto& a, auto& b) { return a.step < b.step; });
   return found;
 }
+
+Json program_versions() { return {{"zoetrope", version()}, {"torch", TORCH_VERSION}}; }
 
 bool verify_checkpoint(const fs::path& folder) {
   const Json manifest = read_json(folder / kManifest);

@@ -33,6 +33,9 @@ struct FoundCheckpoint {
 };
 std::vector<FoundCheckpoint> find_checkpoints(const std::filesystem::path& run_folder);
 
+// What this program is made of, for manifests and run folders: {"zoetrope", "torch"}.
+Json program_versions();
+
 // True when every file has the hash that the manifest says; otherwise logs the file that has not.
 bool verify_checkpoint(const std::filesystem::path& folder);
 

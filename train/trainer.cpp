@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/options.h"
 #include "model/weights.h"
 #include "train/checkpoint.h"
 
@@ -104,10 +103,10 @@ void Trainer::write_run_files() {
   const fs::path folder = config_.run.dir;
   prune_checkpoints(folder, 0);
   write_file_atomically(folder / "config.yaml", print_config(config_, true));
-  write_json(folder / "versions.json", Json{{"zoetrope", version()},
-                                            {"torch", "2.11.0"},
-                                            {"ranks", world_.size()},
-                                            {"threads_per_rank", at::get_num_threads()}});
+  Json versions = program_versions();
+  versions["ranks"] = world_.size();
+  versions["threads_per_rank"] = at::get_num_threads();
+  write_json(folder / "versions.json", versions);
   metrics_ =
       std::make_unique<MetricsWriter>(folder, steps_done_, config_.steps, config_.log_every_steps);
   log_info("training ", task_->module().num_parameters(), " parameters to step ", config_.steps,
