@@ -24,11 +24,11 @@ constexpr const char* kExamples =
 void print_plan(const train::TrainConfig& config, launch::Communicator& world) {
   const auto task = train::make_task(config, world);
   if (world.rank() != 0) return;
-  const double parameters = static_cast<double>(task->module().num_parameters());
-  constexpr double kBytesAParameter = 5 * 4;  // weight, gradient, two moments, average; fp32
+  const std::int64_t parameters = task->module().num_parameters();
+  constexpr std::int64_t kBytesAParameter = 5 * 4;  // weight, gradient, two moments, average; fp32
   std::cout << "task: " << config.task << "\nparameters: " << parameters
             << "\nmemory for weights, gradients, AdamW and average: "
-            << parameters * kBytesAParameter / (1 << 20) << " MiB a rank\n"
+            << (parameters * kBytesAParameter >> 20) << " MiB a rank\n"
             << task->describe();
 }
 
