@@ -42,7 +42,7 @@ TEST(Communicator, BroadcastAndGatherKeepBytesAndOrder) {
   auto& ranks = world();
   const int last = ranks.size() - 1;
   std::vector<std::byte> bytes(17, std::byte{static_cast<unsigned char>(ranks.rank())});
-  ranks.broadcast(bytes, last);
+  ranks.broadcast(std::span<std::byte>(bytes), last);
   for (const std::byte b : bytes) EXPECT_EQ(static_cast<int>(b), last);
   const auto all = ranks.all_gather(std::string(static_cast<std::size_t>(ranks.rank()), 'x'));
   EXPECT_EQ(all.size(), static_cast<std::size_t>(ranks.size()));
@@ -64,12 +64,73 @@ TEST(Communicator, SplitMakesGroupsByColour) {
 TEST(Communicator, StartedReductionsFinishInOrder) {
   auto& ranks = world();
   std::vector<float> first(100, 1), second(100, 2);
-  const auto a = ranks.start_all_reduce_sum(first);
-  const auto b = ranks.start_all_reduce_sum(second);
+  const auto a = ranks.start_all_reduce(std::span<float>(first), Reduction::kSum);
+  const auto b = ranks.start_all_reduce(std::span<float>(second), Reduction::kSum);
   a->wait();
   b->wait();
   EXPECT_EQ(first[99], static_cast<float>(ranks.size()));
   EXPECT_EQ(second[0], static_cast<float>(2 * ranks.size()));
+}
+
+// Part r has r + 1 elements.
+std::vector<std::size_t> uneven_counts(int size) {
+  std::vector<std::size_t> counts(size);
+  std::iota(counts.begin(), counts.end(), std::size_t{1});
+  return counts;
+}
+
+TEST(Communicator, ReduceScatterAndAllGatherOfUnevenPartsAreAnAllReduce) {
+  auto& ranks = world();
+  const auto counts = uneven_counts(ranks.size());
+  const std::size_t total = std::accumulate(counts.begin(), counts.end(), std::size_t{0});
+  const std::size_t begin = std::size_t(ranks.rank()) * (ranks.rank() + 1) / 2;
+  for (const bool in_place : {false, true}) {
+    std::vector<float> all(total), apart(counts[ranks.rank()]), gathered(total, -1);
+    for (std::size_t i = 0; i < total; ++i) all[i] = static_cast<float>(i * (ranks.rank() + 1));
+    std::span<float> mine = in_place ? std::span(all).subspan(begin, apart.size()) : apart;
+    ranks.reduce_scatter(std::span<float>(all), mine, counts);
+    ranks.all_gather(mine, std::span<float>(gathered), counts);
+    const int n = ranks.size();
+    for (std::size_t i = 0; i < total; ++i) {
+      EXPECT_EQ(gathered[i], static_cast<float>(i) * static_cast<float>(n * (n + 1) / 2)) << i;
+    }
+  }
+}
+
+TEST(Communicator, AllToAllSendsPartsOfAnyLength) {
+  auto& ranks = world();
+  // Rank a sends b + 1 values 10 a + b to rank b.
+  const auto send_counts = uneven_counts(ranks.size());
+  const std::vector<std::size_t> receive_counts(ranks.size(), ranks.rank() + 1);
+  std::vector<std::int64_t> send, receive(ranks.size() * (ranks.rank() + 1)), expected;
+  for (int r = 0; r < ranks.size(); ++r) {
+    send.insert(send.end(), send_counts[r], 10 * ranks.rank() + r);
+    expected.insert(expected.end(), receive_counts[r], 10 * r + ranks.rank());
+  }
+  ranks.all_to_all(std::span<std::int64_t>(send), send_counts, std::span<std::int64_t>(receive),
+                   receive_counts);
+  EXPECT_EQ(receive, expected);
+}
+
+TEST(Communicator, ExchangeTurnsTheRing) {
+  auto& ranks = world();
+  const int n = ranks.size(), rank = ranks.rank();
+  std::vector<double> mine = {double(rank)}, theirs = {-1};
+  ranks.exchange(std::span<double>(mine), (rank + 1) % n, std::span<double>(theirs),
+                 (rank + n - 1) % n);
+  EXPECT_EQ(theirs[0], (rank + n - 1) % n);
+}
+
+TEST(Communicator, SumsBf16RoundingEachAdditionToEven) {
+  auto& ranks = world();
+  // 256 + 1 lies half way between 256 and 258: to even, 256. 1 is 0x3f80, 256 is 0x4380.
+  std::vector<std::uint16_t> values = {std::uint16_t(ranks.rank() == 0 ? 0x4380 : 0x3f80), 0x3f80};
+  ranks.all_reduce({values.data(), 2, Element::kBFloat16}, Reduction::kSum);
+  if (ranks.size() == 2) EXPECT_EQ(values[0], 0x4380);
+  const std::vector<std::uint16_t> powers = {0, 0x3f80, 0x4000, 0, 0x4080};  // 1, 2, 4
+  EXPECT_EQ(values[1], powers[ranks.size()]);
+  ranks.all_reduce({values.data(), 2, Element::kBFloat16}, Reduction::kMax);
+  EXPECT_EQ(values[1], powers[ranks.size()]);
 }
 
 }  // namespace

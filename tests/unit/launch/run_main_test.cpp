@@ -43,7 +43,7 @@ TEST(SingleRank, CollectivesAreTheIdentity) {
   EXPECT_EQ(values, (std::vector<float>{1, 2}));
   EXPECT_EQ(alone->all_gather("x"), std::vector<std::string>{"x"});
   EXPECT_EQ(alone->split(5)->size(), 1);
-  EXPECT_THROW(alone->broadcast({}, 1), Error);
+  EXPECT_THROW(alone->broadcast(std::span<float>(values), 1), Error);
 }
 
 TEST(Threads, FollowTheEnvironmentFirst) {
