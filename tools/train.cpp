@@ -19,16 +19,21 @@ constexpr const char* kUsage =
 constexpr const char* kExamples =
     "  mpirun -np 2 train --config dit_tiny.yaml --set dit.corpus=corpus --set run.dir=runs/tiny\n"
     "  train --config vae_small.yaml --set vae.videos='[clips]' --dry-run\n"
+    "  mpirun -np 4 train --config dit_b.yaml --set mesh.shard=2 --set dit.corpus=corpus\n"
+    "mesh.shard=N: groups of N ranks hold the optimiser's state once between them, not N times;\n"
+    "the ranks' number must be a multiple of N. A checkpoint loads on any mesh.\n"
     "A run goes on where it stopped: --resume auto is the default.\n";
 
 void print_plan(const train::TrainConfig& config, launch::Communicator& world) {
+  const launch::Mesh mesh(config.mesh, world);
   const auto task = train::make_task(config, world);
   if (world.rank() != 0) return;
   const std::int64_t parameters = task->module().num_parameters();
-  constexpr std::int64_t kBytesAParameter = 5 * 4;  // weight, gradient, two moments, average; fp32
+  // fp32: weight and gradient on every rank; two moments and the average once a shard group
+  const std::int64_t bytes = parameters * 4 * 2 + parameters * 4 * 3 / config.mesh.shard;
   std::cout << "task: " << config.task << "\nparameters: " << parameters
-            << "\nmemory for weights, gradients, AdamW and average: "
-            << (parameters * kBytesAParameter >> 20) << " MiB a rank\n"
+            << "\nmemory for weights, gradients, AdamW and average: " << (bytes >> 20)
+            << " MiB a rank\nmesh: " << mesh.describe() << "\n"
             << task->describe();
 }
 

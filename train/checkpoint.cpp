@@ -102,7 +102,9 @@ std::vector<FoundCheckpoint> find_checkpoints(const fs::path& run_folder) {
   return found;
 }
 
-Json program_versions() { return {{"zoetrope", version()}, {"torch", TORCH_VERSION}}; }
+Json program_versions() {
+  return {{"zoetrope", version()}, {"torch", TORCH_VERSION}};
+}
 
 bool verify_checkpoint(const fs::path& folder) {
   const Json manifest = read_json(folder / kManifest);

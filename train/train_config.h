@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/config.h"
+#include "launch/mesh.h"
 #include "model/dit_config.h"
 #include "model/flow.h"
 #include "model/vae_config.h"
@@ -32,6 +33,7 @@ struct OptimizerConfig {
   double weight_decay = 0;
   double max_grad_norm = 1;
   double ema_decay = 0.999;
+  double bucket_mb = 25;
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("lr", lr, "peak learning rate of AdamW", at_least(0));
@@ -46,6 +48,9 @@ struct OptimizerConfig {
           at_least(0));
     visit("ema_decay", ema_decay, "of the averaged weights; 0 = the weights themselves",
           between(0, 0.9999999));
+    visit("bucket_mb", bucket_mb,
+          "gradients are summed over ranks in pieces of about so many MiB, while backward runs",
+          at_least(0));
   }
 };
 
@@ -133,6 +138,7 @@ struct TrainConfig {
   std::string precision = "fp32";
   std::string init_from;
   std::int64_t log_every_steps = 10;
+  launch::MeshConfig mesh;
   OptimizerConfig optimizer;
   CheckpointConfig checkpoint;
   DitTaskConfig dit;
@@ -147,6 +153,7 @@ struct TrainConfig {
           one_of({"fp32", "bf16"}));
     visit("init_from", init_from, "weights folder to start from; empty = from scratch");
     visit("log_every_steps", log_every_steps, "steps between lines on the console", at_least(1));
+    visit("mesh", mesh, "how the ranks share the work");
     visit("optimizer", optimizer, "AdamW, its schedule and the averaged weights");
     visit("checkpoint", checkpoint, "when to save and what to keep");
     visit("dit", dit, "task dit: the diffusion transformer");

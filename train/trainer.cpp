@@ -57,7 +57,7 @@ void check_same_model(const Json& now, const fs::path& folder) {
 }  // namespace
 
 Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
-    : config_(config), world_(world) {
+    : config_(config), world_(world), mesh_(config.mesh, world) {
   task_ = make_task(config, world);
   if (world.rank() == 0) {
     fs::create_directories(config.run.dir);
@@ -91,7 +91,9 @@ void Trainer::start(const std::string& from) {
     check_same_model(task_->model_config(), weights);
     task_->load_model(weights);
   }
-  optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer);
+  optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer,
+                                           mesh_.group(launch::Axis::kShard),
+                                           mesh_.group(launch::Axis::kData));
   if (!chosen.empty()) load(chosen);
   ZOETROPE_CHECK_CONFIG(steps_done_ <= config_.steps, "checkpoint ", chosen, " is at step ",
                         steps_done_, ", the config ends at ", config_.steps);
@@ -110,15 +112,17 @@ void Trainer::write_run_files() {
   metrics_ =
       std::make_unique<MetricsWriter>(folder, steps_done_, config_.steps, config_.log_every_steps);
   log_info("training ", task_->module().num_parameters(), " parameters to step ", config_.steps,
-           " on ", world_.size(), " ranks x ", at::get_num_threads(), " threads, run folder ",
-           folder.string(), steps_done_ > 0 ? concat(", resumed after step ", steps_done_) : "");
+           " on ", world_.size(), " ranks (", mesh_.describe(), ") x ", at::get_num_threads(),
+           " threads, run folder ", folder.string(),
+           steps_done_ > 0 ? concat(", resumed after step ", steps_done_) : "");
 }
 
 StepMetrics Trainer::step(std::int64_t step) {
   const auto start = Clock::now();
-  optimizer_->zero_gradients();
-  const LocalStep global = sum_over_ranks(task_->forward_backward(step), world_);
-  world_.all_reduce_sum(optimizer_->gradients());
+  optimizer_->begin_gradients();
+  const LocalStep local = task_->forward_backward(step);
+  optimizer_->finish_gradients();
+  const LocalStep global = sum_over_ranks(local, world_);
 
   StepMetrics metrics;
   metrics.step = step;
@@ -156,6 +160,10 @@ void Trainer::run() {
 }
 
 void Trainer::save(std::int64_t step) {
+  std::map<std::string, at::Tensor> moments;
+  for (const auto& [name, tensor] : optimizer_->first_moments()) moments["first." + name] = tensor;
+  for (const auto& [name, tensor] : optimizer_->second_moments())
+    moments["second." + name] = tensor;
   if (world_.rank() == 0) {
     const auto start = Clock::now();
     const auto folder =
@@ -164,11 +172,6 @@ void Trainer::save(std::int64_t step) {
           optimizer_->swap_averages();
           task_->save_model(to / "ema");
           optimizer_->swap_averages();
-          std::map<std::string, at::Tensor> moments;
-          for (const auto& [name, tensor] : optimizer_->first_moments())
-            moments["first." + name] = tensor;
-          for (const auto& [name, tensor] : optimizer_->second_moments())
-            moments["second." + name] = tensor;
           model::save_tensors(to / "optimizer.safetensors", moments);
           write_json(to / "state.json", Json{{"step", step},
                                              {"skipped", skipped_},
@@ -178,6 +181,9 @@ void Trainer::save(std::int64_t step) {
         });
     prune_checkpoints(config_.run.dir, config_.checkpoint.keep_last);
     log_info("checkpoint ", folder.string(), " in ", seconds_since(start), " s");
+  } else {  // the other ranks hold pieces of the averages
+    optimizer_->swap_averages();
+    optimizer_->swap_averages();
   }
   world_.barrier();
 }
@@ -189,10 +195,12 @@ void Trainer::load(const fs::path& checkpoint) {
   optimizer_->swap_averages();
   task_->load_model(checkpoint / "model");
   const auto moments = model::load_tensors(checkpoint / "optimizer.safetensors");
-  for (auto& [name, tensor] : optimizer_->first_moments())
-    tensor.copy_(moments.at("first." + name));
-  for (auto& [name, tensor] : optimizer_->second_moments())
-    tensor.copy_(moments.at("second." + name));
+  std::map<std::string, at::Tensor> first, second;
+  for (const auto& [name, tensor] : moments) {
+    if (name.starts_with("first.")) first[name.substr(6)] = tensor;
+    if (name.starts_with("second.")) second[name.substr(7)] = tensor;
+  }
+  optimizer_->load_moments(first, second);
   const Json state = read_json(checkpoint / "state.json");
   steps_done_ = state.at("step").get<std::int64_t>();
   skipped_ = state.at("skipped").get<std::int64_t>();

@@ -1,4 +1,4 @@
-// The one training loop, for any task and any number of data-parallel ranks.
+// The one training loop, for any task on any mesh of ranks.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 
 #include "base/files.h"
 #include "launch/communicator.h"
+#include "launch/mesh.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
 #include "train/task.h"
@@ -41,6 +42,7 @@ class Trainer {
 
   TrainConfig config_;
   launch::Communicator& world_;
+  launch::Mesh mesh_;
   std::unique_ptr<FolderLock> lock_;
   std::unique_ptr<Task> task_;
   std::unique_ptr<Optimizer> optimizer_;

@@ -1,4 +1,4 @@
-// Data-parallel training equals training on one rank.
+// Training on any mesh of ranks equals training on one rank.
 #include "train/trainer.h"
 
 #include <array>
@@ -83,9 +83,18 @@ TrainConfig tiny_config(const fs::path& folder, const std::string& run) {
   return config;
 }
 
+std::vector<float> flatten(const Optimizer::TensorMap& tensors) {
+  std::vector<float> values;
+  for (const auto& [name, tensor] : tensors) {
+    values.insert(values.end(), tensor.const_data_ptr<float>(),
+                  tensor.const_data_ptr<float>() + tensor.numel());
+  }
+  return values;
+}
+
 struct Outcome {
   std::vector<double> losses, norms;
-  std::vector<float> gradients;  // of the last step
+  std::vector<float> gradients, second;  // of the last step
 };
 
 Outcome train(const TrainConfig& config, launch::Communicator& ranks) {
@@ -97,9 +106,18 @@ Outcome train(const TrainConfig& config, launch::Communicator& ranks) {
     run.losses.push_back(metrics.loss);
     run.norms.push_back(metrics.grad_norm);
   }
-  const auto gradients = trainer.optimizer().gradients();
-  run.gradients.assign(gradients.begin(), gradients.end());
+  run.gradients = flatten(trainer.optimizer().gradients());
+  run.second = flatten(trainer.optimizer().second_moments());
   return run;
+}
+
+double relative_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    difference += std::pow(a[i] - b[i], 2);
+    norm += std::pow(b[i], 2);
+  }
+  return std::sqrt(difference / norm);
 }
 
 class DataParallel : public testing::Test {
@@ -122,21 +140,117 @@ class DataParallel : public testing::Test {
   fs::path folder_;
 };
 
-TEST_F(DataParallel, LossesAndGradientsEqualOneRankOver20Steps) {
-  const Outcome together = train(tiny_config(folder_, "together"), world());
+// Buckets so small that every model of the tests has many.
+constexpr double kSmallBuckets = 0.002;
+
+TEST_F(DataParallel, EveryMeshEqualsOneRankOver20Steps) {
   const auto alone_ranks = launch::make_single_rank_communicator();
   const Outcome alone =
       train(tiny_config(folder_, "alone" + std::to_string(world().rank())), *alone_ranks);
-  for (std::size_t i = 0; i < alone.losses.size(); ++i) {
-    EXPECT_NEAR(together.losses[i] / alone.losses[i], 1, 1e-5) << "step " << i + 1;
-    EXPECT_NEAR(together.norms[i] / alone.norms[i], 1, 1e-4) << "step " << i + 1;
+  for (std::int64_t shard = 1; shard <= world().size(); shard *= 2) {
+    TrainConfig config = tiny_config(folder_, "shard" + std::to_string(shard));
+    config.mesh.shard = shard;
+    config.optimizer.bucket_mb = kSmallBuckets;
+    const Outcome together = train(config, world());
+    for (std::size_t i = 0; i < alone.losses.size(); ++i) {
+      EXPECT_NEAR(together.losses[i] / alone.losses[i], 1, 1e-5) << shard << ", step " << i + 1;
+      EXPECT_NEAR(together.norms[i] / alone.norms[i], 1, 1e-4) << shard << ", step " << i + 1;
+    }
+    EXPECT_LT(relative_difference(together.gradients, alone.gradients), 1e-4) << shard;
   }
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < alone.gradients.size(); ++i) {
-    difference += std::pow(together.gradients[i] - alone.gradients[i], 2);
-    norm += std::pow(alone.gradients[i], 2);
+}
+
+TEST_F(DataParallel, GradientsOfTheFirstStepEqualOneRank) {
+  const auto alone_ranks = launch::make_single_rank_communicator();
+  TrainConfig config = tiny_config(folder_, "alone" + std::to_string(world().rank()));
+  config.steps = 1;
+  const Outcome alone = train(config, *alone_ranks);
+  for (std::int64_t shard = 1; shard <= world().size(); shard *= 2) {
+    config.run.dir = (folder_ / ("shard" + std::to_string(shard))).string();
+    config.mesh.shard = shard;
+    const Outcome together = train(config, world());
+    EXPECT_NEAR(together.losses[0] / alone.losses[0], 1, 1e-5) << shard;
+    EXPECT_LT(relative_difference(together.gradients, alone.gradients), 1e-5) << shard;
   }
-  EXPECT_LT(std::sqrt(difference / norm), 1e-4);
+}
+
+// Sums of two numbers do not depend on how they are cut; with more ranks MPI may add in another
+// order.
+TEST_F(DataParallel, SizeOfTheBucketsDoesNotChangeABitOnTwoRanks) {
+  if (world().size() > 2) GTEST_SKIP() << "holds for two ranks";
+  for (const std::int64_t shard : {1, world().size()}) {
+    TrainConfig config = tiny_config(folder_, "whole" + std::to_string(shard));
+    config.steps = 5;
+    config.mesh.shard = shard;
+    const Outcome whole = train(config, world());
+    config.run.dir = (folder_ / ("cut" + std::to_string(shard))).string();
+    config.optimizer.bucket_mb = kSmallBuckets;
+    const Outcome cut = train(config, world());
+    EXPECT_EQ(cut.gradients, whole.gradients);
+    if (shard == 1) {  // the norm of pieces is added up piece by piece
+      EXPECT_EQ(cut.losses, whole.losses);
+      EXPECT_EQ(cut.second, whole.second);
+    }
+  }
+}
+
+TEST_F(DataParallel, StateOfTheOptimizerIsSharedOut) {
+  TrainConfig config = tiny_config(folder_, "run");
+  const auto elements = [&] {
+    Trainer trainer(config, world());
+    trainer.start("none");
+    return trainer.optimizer().state_elements();
+  };
+  const std::int64_t whole = elements();
+  config.mesh.shard = world().size();
+  std::vector<std::int64_t> sum = {elements()};
+  EXPECT_LE(sum[0], whole / world().size() + 3 * 64);
+  world().all_reduce_sum(std::span<std::int64_t>(sum));
+  EXPECT_EQ(sum[0], whole);
+}
+
+// What a checkpoint holds does not depend on the mesh that wrote it.
+TEST_F(DataParallel, CheckpointMovesBetweenAnyTwoMeshesExactly) {
+  const auto alone_ranks = launch::make_single_rank_communicator();
+  const std::string none = "alone" + std::to_string(world().rank());
+  for (std::int64_t from = 1; from <= world().size(); from *= 2) {
+    TrainConfig config = tiny_config(folder_, "from" + std::to_string(from));
+    config.steps = 4;
+    config.checkpoint.every_steps = 3;
+    config.mesh.shard = from;
+    config.optimizer.bucket_mb = kSmallBuckets;
+    std::vector<float> first, second;
+    {
+      Trainer trainer(config, world());
+      trainer.start("none");
+      for (int step = 1; step <= 3; ++step) trainer.step(step);
+      trainer.save(3);
+      first = flatten(trainer.optimizer().first_moments());
+      second = flatten(trainer.optimizer().second_moments());
+    }
+    const fs::path checkpoint = fs::path(config.run.dir) / "checkpoints/step_00000003";
+    const auto check = [&](launch::Communicator& ranks, std::int64_t to, const std::string& name) {
+      config.run.dir = (folder_ / (name + std::to_string(from) + std::to_string(to))).string();
+      config.mesh.shard = to;
+      Trainer trainer(config, ranks);
+      trainer.start(checkpoint.string());
+      EXPECT_EQ(flatten(trainer.optimizer().first_moments()), first) << from << " to " << to;
+      EXPECT_EQ(flatten(trainer.optimizer().second_moments()), second) << from << " to " << to;
+      trainer.save(3);
+      for (const char* file :
+           {"model/diffusion_pytorch_model.safetensors", "ema/diffusion_pytorch_model.safetensors",
+            "optimizer.safetensors"}) {
+        EXPECT_EQ(hash_file(fs::path(config.run.dir) / "checkpoints/step_00000003" / file),
+                  hash_file(checkpoint / file))
+            << file << ", " << from << " to " << to;
+      }
+      return trainer.step(4).loss;
+    };
+    const double alone = check(*alone_ranks, 1, none + "_");
+    for (std::int64_t to = 1; to <= world().size(); to *= 2) {
+      EXPECT_NEAR(check(world(), to, "to") / alone, 1, 1e-6) << from << " to " << to;
+    }
+  }
 }
 
 TEST_F(DataParallel, ResumedRunIsBitEqualToTheUnbrokenOne) {
@@ -146,13 +260,8 @@ TEST_F(DataParallel, ResumedRunIsBitEqualToTheUnbrokenOne) {
     Trainer trainer(c, world());
     trainer.start("auto");
     trainer.run();
-    const auto gradients = trainer.optimizer().gradients();
-    std::vector<float> state(gradients.begin(), gradients.end());
-    for (const auto& [name, moment] : trainer.optimizer().second_moments()) {
-      state.insert(state.end(), moment.const_data_ptr<float>(),
-                   moment.const_data_ptr<float>() + moment.numel());
-    }
-    return state;
+    return std::pair(flatten(trainer.optimizer().gradients()),
+                     flatten(trainer.optimizer().second_moments()));
   };
   const auto unbroken = weights(config);
   config.run.dir = (folder_ / "broken").string();

@@ -26,6 +26,8 @@ struct TwoTensors : model::Module {
   }
 };
 
+const auto kAlone = launch::make_single_rank_communicator();
+
 void fused_adamw(at::Tensor& p, const at::Tensor& g, at::Tensor& m, at::Tensor& v, int step,
                  const OptimizerConfig& c, double decay) {
   std::vector<at::Tensor> ps = {p}, gs = {g}, ms = {m}, vs = {v}, none,
@@ -42,7 +44,7 @@ TEST(Optimizer, EqualsTorchsAdamWOverManySteps) {
   at::Tensor weight = module.weight.clone(), bias = module.bias.clone();
   at::Tensor mw = at::zeros_like(weight), vw = mw.clone(), mb = at::zeros_like(bias),
              vb = mb.clone();
-  Optimizer optimizer(module, config);
+  Optimizer optimizer(module, config, *kAlone, *kAlone);
   for (int step = 1; step <= 50; ++step) {
     const at::Tensor gw = at::randn({7, 5}), gb = at::randn({9});
     {
@@ -60,23 +62,41 @@ TEST(Optimizer, EqualsTorchsAdamWOverManySteps) {
 
 TEST(Optimizer, GradientsOfBackwardLandInTheFlatBuffer) {
   TwoTensors module;
-  Optimizer optimizer(module, {});
-  (module.weight.sum() * 2 + module.bias.sum() * 3).backward();
-  (module.weight.sum()).backward();  // adds
-  const auto flat = optimizer.gradients();
-  ASSERT_EQ(flat.size(), 35u + 9u);
-  for (int i = 0; i < 35; ++i) EXPECT_EQ(flat[i], 3.0f);
-  for (int i = 35; i < 44; ++i) EXPECT_EQ(flat[i], 3.0f);
-  EXPECT_NEAR(optimizer.gradient_norm(), 3 * std::sqrt(44.0), 1e-9);
-  optimizer.zero_gradients();
-  EXPECT_EQ(optimizer.gradient_norm(), 0);
+  Optimizer optimizer(module, {}, *kAlone, *kAlone);
+  for (int repeat = 0; repeat < 2; ++repeat) {  // a step starts from zero
+    optimizer.begin_gradients();
+    (module.weight.sum() * 2 + module.bias.sum() * 3).backward();
+    optimizer.finish_gradients();
+    const auto gradients = optimizer.gradients();
+    EXPECT_TRUE(at::equal(gradients.at("weight"), at::full({7, 5}, 2.0)));
+    EXPECT_TRUE(at::equal(gradients.at("bias"), at::full({9}, 3.0)));
+    EXPECT_NEAR(optimizer.gradient_norm(), std::sqrt(4 * 35.0 + 9 * 9.0), 1e-9);
+  }
+}
+
+TEST(Optimizer, ParameterWithoutAGradientKeepsZero) {
+  TwoTensors module;
+  Optimizer optimizer(module, {}, *kAlone, *kAlone);
+  optimizer.begin_gradients();
+  module.bias.sum().backward();
+  optimizer.finish_gradients();
+  EXPECT_NEAR(optimizer.gradient_norm(), 3, 1e-9);
+}
+
+TEST(Optimizer, SecondGradientOfAParameterInOneStepIsRefused) {
+  TwoTensors module;
+  Optimizer optimizer(module, {}, *kAlone, *kAlone);
+  optimizer.begin_gradients();
+  (module.weight.sum() + module.bias.sum()).backward();
+  EXPECT_ANY_THROW(module.weight.sum().backward());
+  optimizer.finish_gradients();
 }
 
 TEST(Optimizer, SwappingAveragesTwiceRestoresTheWeights) {
   TwoTensors module;
   OptimizerConfig config;
   config.ema_decay = 0.9;
-  Optimizer optimizer(module, config);
+  Optimizer optimizer(module, config, *kAlone, *kAlone);
   module.weight.mutable_grad().fill_(1);
   const at::Tensor start = module.weight.detach().clone();
   optimizer.update(1, 0.1, 1);

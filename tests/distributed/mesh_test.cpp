@@ -1,0 +1,44 @@
+// The grid of the real ranks and its groups.
+#include "launch/mesh.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "tests/distributed/world.h"
+
+namespace zoetrope::launch {
+namespace {
+
+TEST(Mesh, GroupsJoinTheRanksThatDifferAlongOneAxis) {
+  const int n = world().size(), rank = world().rank();
+  for (std::int64_t shard = 1; shard <= n; shard *= 2) {
+    Mesh mesh({shard}, world());
+    EXPECT_EQ(mesh.size(Axis::kShard), shard);
+    EXPECT_EQ(mesh.size(Axis::kData), n / shard);
+    EXPECT_EQ(mesh.num_batches(), n);
+    EXPECT_EQ(mesh.batch(), rank);
+    for (const Axis axis : {Axis::kData, Axis::kShard, Axis::kSequence, Axis::kTensor}) {
+      EXPECT_EQ(mesh.group(axis).size(), mesh.size(axis)) << axis_name(axis);
+      EXPECT_EQ(mesh.group(axis).rank(), mesh.index(axis)) << axis_name(axis);
+    }
+    // Neighbours in the world share shards.
+    const auto members = mesh.group(Axis::kShard).all_gather(std::to_string(rank));
+    EXPECT_EQ(members[0], std::to_string(rank / shard * shard));
+    EXPECT_EQ(members.back(), std::to_string(rank / shard * shard + shard - 1));
+    const auto replicas = mesh.group(Axis::kData).all_gather(std::to_string(rank));
+    EXPECT_EQ(replicas[0], std::to_string(rank % shard));
+  }
+}
+
+TEST(Mesh, RefusesAShardThatDoesNotDivideTheRanksWithTheNumbers) {
+  try {
+    Mesh mesh({3}, world());
+    ADD_FAILURE() << "accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_EQ(std::string(error.what()), "mesh.shard 3 does not divide the " +
+                                             std::to_string(world().size()) + " ranks of this job");
+  }
+}
+
+}  // namespace
+}  // namespace zoetrope::launch
