@@ -11,10 +11,12 @@ const char* axis_name(Axis axis) {
 }
 
 Mesh::Mesh(const MeshConfig& config, Communicator& world) : world_(world) {
-  const std::int64_t asked = config.shard;
-  ZOETROPE_CHECK_CONFIG(asked <= world.size() && world.size() % asked == 0, "mesh.shard ",
-                        config.shard, " does not divide the ", world.size(), " ranks of this job");
-  sizes_ = {static_cast<int>(world.size() / asked), static_cast<int>(config.shard), 1, 1};
+  const std::int64_t asked = config.shard * config.sequence;
+  ZOETROPE_CHECK_CONFIG(asked <= world.size() && world.size() % asked == 0, "mesh: shard ",
+                        config.shard, " x sequence ", config.sequence, " does not divide the ",
+                        world.size(), " ranks of this job");
+  sizes_ = {static_cast<int>(world.size() / asked), static_cast<int>(config.shard),
+            static_cast<int>(config.sequence), 1};
   int rest = world.rank();
   for (int axis = kAxes - 1; axis >= 0; --axis) {
     indices_[axis] = rest % sizes_[axis];
@@ -25,6 +27,7 @@ Mesh::Mesh(const MeshConfig& config, Communicator& world) : world_(world) {
     stride /= sizes_[axis];
     groups_[axis] = world.split(world.rank() - indices_[axis] * stride);
   }
+  replicas_ = world.split(index(Axis::kShard) * size(Axis::kTensor) + index(Axis::kTensor));
 }
 
 std::string Mesh::describe() const {

@@ -18,9 +18,13 @@ enum class Axis { kData, kShard, kSequence, kTensor };
 const char* axis_name(Axis axis);
 
 struct MeshConfig {
+  std::int64_t sequence = 1;
   std::int64_t shard = 1;
   template <class Visitor>
   void visit_fields(Visitor& visit) {
+    visit("sequence", sequence,
+          "ranks that share the tokens of every sample; activations fall by this, weights do not",
+          at_least(1));
     visit("shard", shard,
           "ranks that share out gradients, master weights, moments and averages; the other ranks "
           "repeat them for more data",
@@ -38,6 +42,8 @@ class Mesh {
   int index(Axis axis) const { return indices_[static_cast<int>(axis)]; }
   Communicator& group(Axis axis) { return *groups_[static_cast<int>(axis)]; }
   Communicator& world() { return world_; }
+  // Ranks with the same piece of the weights and the same tensor place: data x sequence.
+  Communicator& replicas() { return *replicas_; }
   // Ranks that train on different samples hold different batches: their number, and this one's
   // place among them.
   int num_batches() const { return size(Axis::kData) * size(Axis::kShard); }
@@ -49,6 +55,7 @@ class Mesh {
   Communicator& world_;
   std::array<int, kAxes> sizes_{}, indices_{};
   std::array<std::unique_ptr<Communicator>, kAxes> groups_;
+  std::unique_ptr<Communicator> replicas_;
 };
 
 }  // namespace zoetrope::launch

@@ -4,6 +4,7 @@
 #include "model/dit.h"
 
 #include <cmath>
+#include <numeric>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -94,18 +95,18 @@ struct Attention {
     visit(prefix + "norm_k.weight", norm_k);
   }
 
+  // attend(q, k, v) -> out, all [tokens, N, H].
+  template <class Attend>
   at::Tensor operator()(const at::Tensor& queries_TD, const at::Tensor& keys_SD,
-                        const Rotation* rotation, const std::vector<std::int64_t>& query_lengths,
-                        const std::vector<std::int64_t>& key_lengths,
-                        const DitConfig& config) const {
+                        const Rotation* rotation, const DitConfig& config,
+                        const Attend& attend) const {
     const std::int64_t heads = config.num_attention_heads;
     const auto split = [&](const at::Tensor& x) {
       return x.view({x.size(0), heads, config.attention_head_dim});
     };
     const at::Tensor q_TD = rms_norm_rotate(to_q(queries_TD), norm_q, rotation, heads, config.eps);
     const at::Tensor k_SD = rms_norm_rotate(to_k(keys_SD), norm_k, rotation, heads, config.eps);
-    const at::Tensor out_TNH = packed_attention(split(q_TD), split(k_SD), split(to_v(keys_SD)),
-                                                query_lengths, key_lengths);
+    const at::Tensor out_TNH = attend(split(q_TD), split(k_SD), split(to_v(keys_SD)));
     return to_out(out_TNH.view({queries_TD.size(0), config.width()}));
   }
 };
@@ -114,13 +115,17 @@ struct Attention {
 
 // What all blocks share in one forward pass.
 struct Dit::Conditions {
+  explicit Conditions(const SequencePlan& sequence) : plan(sequence) {}
+
   at::ScalarType compute_type;
   ModulationRows rows;        // of the samples' timesteps
   ModulationRows single_row;  // of affine norms: every token uses row 0
   Rotation rotation;
-  std::vector<std::int64_t> lengths, text_lengths;
-  at::Tensor time_UD;   // the head's
-  at::Tensor time_U6D;  // the blocks'
+  SequencePlan plan;
+  std::vector<std::int64_t> lengths;                      // of the samples, over all ranks
+  std::vector<std::int64_t> local_lengths, text_lengths;  // of the samples with tokens on this rank
+  at::Tensor time_UD;                                     // the head's
+  at::Tensor time_U6D;                                    // the blocks'
   at::Tensor text_LD;
 };
 
@@ -164,11 +169,17 @@ struct Dit::Block {
     const auto m = (scale_shift_table + c.time_U6D).unbind(1);
     const at::Tensor h_TD =
         modulated_layer_norm(x_TD, m[1] + 1, m[0], c.rows, config.eps, c.compute_type);
-    const at::Tensor self_TD = attn1(h_TD, h_TD, &c.rotation, c.lengths, c.lengths, config);
+    const at::Tensor self_TD =
+        attn1(h_TD, h_TD, &c.rotation, config, [&](const auto& q, const auto& k, const auto& v) {
+          return sequence_attention(q, k, v, c.lengths, c.plan);
+        });
     x_TD = gated_residual(x_TD, self_TD, m[2], c.rows);
 
-    const at::Tensor cross_TD = attn2(cross_attention_input(x_TD, c, config.eps), c.text_LD,
-                                      nullptr, c.lengths, c.text_lengths, config);
+    const at::Tensor cross_TD =
+        attn2(cross_attention_input(x_TD, c, config.eps), c.text_LD, nullptr, config,
+              [&](const auto& q, const auto& k, const auto& v) {
+                return packed_attention(q, k, v, c.local_lengths, c.text_lengths);
+              });
     x_TD = x_TD + cross_TD;
 
     const at::Tensor f_TD =
@@ -212,26 +223,39 @@ void Dit::visit_parameters(const std::string& prefix, const ParameterVisitor& vi
   proj_out_.visit_parameters(prefix + "proj_out.", visit);
 }
 
-Dit::Conditions Dit::conditions(const DitInput& input, at::ScalarType compute_type) {
-  Conditions c;
+Dit::Conditions Dit::conditions(const DitInput& input, at::ScalarType compute_type,
+                                const SequencePlan& plan) {
+  Conditions c(plan);
   c.compute_type = compute_type;
-  c.rows = modulation_rows(input);
-  c.single_row = one_row(input.patches_TK.size(0));
+  c.rows = narrow(modulation_rows(input), plan.begin(), plan.count());
+  c.single_row = one_row(plan.count());
   c.rotation = rotary_.rotation(input.grids, input.patches_TK.device());
+  c.rotation.positions_T3 = plan.mine(c.rotation.positions_T3);
   for (const Grid& grid : input.grids) c.lengths.push_back(grid.tokens());
-  c.text_lengths = input.text_lengths;
+  const SequencePlan::Pieces pieces = plan.pieces(c.lengths);
+  c.local_lengths = pieces.lengths;
+  const auto first_text = input.text_lengths.begin() + pieces.first_segment;
+  c.text_lengths.assign(first_text, first_text + static_cast<std::int64_t>(pieces.lengths.size()));
+  const at::Tensor text_LE = input.text_LE.narrow(
+      0, std::accumulate(input.text_lengths.begin(), first_text, std::int64_t{0}),
+      std::accumulate(c.text_lengths.begin(), c.text_lengths.end(), std::int64_t{0}));
   const at::ScalarType master_type = scale_shift_table_.scalar_type();
   c.time_UD =
       time_out_(at::silu(time_in_(sinusoids(input.timesteps_U, config_.freq_dim).to(master_type))));
   c.time_U6D = time_proj_(at::silu(c.time_UD)).view({-1, 6, config_.width()});
-  c.text_LD = text_out_(at::gelu(text_in_(input.text_LE.to(compute_type)), "tanh"));
+  c.text_LD = text_out_(at::gelu(text_in_(text_LE.to(compute_type)), "tanh"));
   return c;
 }
 
 at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type) {
+  return forward(input, compute_type, SequencePlan(input.patches_TK.size(0)));
+}
+
+at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type,
+                        const SequencePlan& plan) {
   check_input(input, config_);
-  const Conditions c = conditions(input, compute_type);
-  const at::Tensor patches_TK = input.patches_TK.to(scale_shift_table_.scalar_type());
+  const Conditions c = conditions(input, compute_type, plan);
+  const at::Tensor patches_TK = plan.mine(input.patches_TK).to(scale_shift_table_.scalar_type());
   at::Tensor x_TD = linear(patches_TK, patch_embedding_.weight.flatten(1), patch_embedding_.bias);
   for (const Block& block : blocks_) x_TD = block(x_TD, c, config_);
 

@@ -10,6 +10,7 @@
 #include "model/dit_config.h"
 #include "model/module.h"
 #include "model/packed.h"
+#include "model/parallel/sequence.h"
 #include "model/rope.h"
 
 namespace zoetrope::model {
@@ -29,6 +30,9 @@ class Dit : public Module {
   // embedding, residual stream, norms, modulation and head in fp32. Differentiable in patches, text
   // and parameters. An input that does not add up throws Error with the numbers.
   at::Tensor forward(const DitInput& input, at::ScalarType compute_type = at::kFloat);
+  // The same on the ranks of `plan`, all with the same input: returns this rank's tokens [t, ...].
+  // Each rank's gradients are its tokens' part: their sum over ranks is the whole. Collective.
+  at::Tensor forward(const DitInput& input, at::ScalarType compute_type, const SequencePlan& plan);
 
   const DitConfig& config() const { return config_; }
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit) override;
@@ -36,7 +40,8 @@ class Dit : public Module {
  private:
   struct Block;
   struct Conditions;
-  Conditions conditions(const DitInput& input, at::ScalarType compute_type);
+  Conditions conditions(const DitInput& input, at::ScalarType compute_type,
+                        const SequencePlan& plan);
 
   DitConfig config_;
   std::vector<Block> blocks_;

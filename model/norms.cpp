@@ -366,6 +366,20 @@ ModulationRows modulation_rows(const DitInput& input) {
   return rows;
 }
 
+ModulationRows narrow(const ModulationRows& rows, std::int64_t begin, std::int64_t count) {
+  std::vector<std::int64_t> runs;
+  const std::int64_t* run = rows.runs_R3.const_data_ptr<std::int64_t>();
+  for (std::int64_t r = 0; r < rows.runs_R3.size(0); ++r, run += 3) {
+    const std::int64_t first = std::max(run[1], begin), last = std::min(run[2], begin + count);
+    if (first < last) append_runs(runs, run[0], first - begin, last - begin);
+  }
+  ModulationRows part{runs_tensor(runs), {}};
+  if (rows.row_of_token_T.defined()) {
+    part.row_of_token_T = rows.row_of_token_T.narrow(0, begin, count);
+  }
+  return part;
+}
+
 ModulationRows one_row(std::int64_t tokens) {
   std::vector<std::int64_t> runs;
   append_runs(runs, 0, 0, tokens);

@@ -23,6 +23,8 @@ struct ModulationRows {
 };
 
 ModulationRows modulation_rows(const DitInput& input);
+// Those of tokens [begin, begin + count), counted from there.
+ModulationRows narrow(const ModulationRows& rows, std::int64_t begin, std::int64_t count);
 ModulationRows one_row(std::int64_t tokens);  // all tokens use row 0
 
 // LayerNorm(x) * multiplier[row] + shift[row], cast to `out_type`. x [T, D] fp32; multiplier, shift

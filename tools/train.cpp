@@ -21,12 +21,13 @@ constexpr const char* kExamples =
     "  train --config vae_small.yaml --set vae.videos='[clips]' --dry-run\n"
     "  mpirun -np 4 train --config dit_b.yaml --set mesh.shard=2 --set dit.corpus=corpus\n"
     "mesh.shard=N: groups of N ranks hold the optimiser's state once between them, not N times;\n"
-    "the ranks' number must be a multiple of N. A checkpoint loads on any mesh.\n"
+    "mesh.sequence=N: groups of N ranks share the tokens of every sample, for long videos.\n"
+    "The ranks' number must be a multiple of both together. A checkpoint loads on any mesh.\n"
     "A run goes on where it stopped: --resume auto is the default.\n";
 
 void print_plan(const train::TrainConfig& config, launch::Communicator& world) {
-  const launch::Mesh mesh(config.mesh, world);
-  const auto task = train::make_task(config, world);
+  launch::Mesh mesh(config.mesh, world);
+  const auto task = train::make_task(config, mesh);
   if (world.rank() != 0) return;
   const std::int64_t parameters = task->module().num_parameters();
   // fp32: weight and gradient on every rank; two moments and the average once a shard group

@@ -30,10 +30,9 @@ const std::string& required_corpus(const DitTaskConfig& config) {
 
 }  // namespace
 
-DitTask::DitTask(const TrainConfig& config, launch::Communicator& world)
+DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
     : config_(config),
-      rank_(world.rank()),
-      num_ranks_(world.size()),
+      mesh_(mesh),
       dit_(config.dit.model, at::kCPU),
       corpus_(required_corpus(config.dit)),
       tokens_(tokens_of(corpus_, config.dit.model)) {
@@ -44,8 +43,8 @@ void DitTask::check_corpus() const {
   const model::DitConfig& dit = config_.dit.model;
   const auto& clips = corpus_.clips();
   ZOETROPE_CHECK_CONFIG(!clips.empty(), "corpus ", corpus_.folder().string(), " has no clips");
-  ZOETROPE_CHECK_CONFIG(config_.dit.global_batch >= num_ranks_, "dit.global_batch ",
-                        config_.dit.global_batch, " gives some of ", num_ranks_,
+  ZOETROPE_CHECK_CONFIG(config_.dit.global_batch >= mesh_.num_batches(), "dit.global_batch ",
+                        config_.dit.global_batch, " gives some of ", mesh_.num_batches(),
                         " ranks no sample");
   for (const data::ClipRecord& clip : clips) {
     ZOETROPE_CHECK_CONFIG(clip.latent_channels == dit.in_channels, "corpus ",
@@ -72,7 +71,8 @@ void DitTask::start(std::int64_t first_step) {
   loader.prefetch_steps = static_cast<int>(config_.dit.prefetch_steps);
   loader.num_threads = static_cast<int>(config_.dit.loader_threads);
   loader.ram_cache_bytes = config_.dit.ram_cache_mb << 20;
-  loader_ = std::make_unique<data::Loader>(corpus_, loader, tokens_, rank_, num_ranks_, first_step);
+  loader_ = std::make_unique<data::Loader>(corpus_, loader, tokens_, mesh_.batch(),
+                                           mesh_.num_batches(), first_step);
 }
 
 LocalStep DitTask::forward_backward(std::int64_t step) {
@@ -91,12 +91,16 @@ LocalStep DitTask::forward_backward(std::int64_t step) {
   const PackedBatch batch = collate(loaded.samples, step, collating);
 
   const auto compute_type = config_.precision == "bf16" ? at::kBFloat16 : at::kFloat;
-  const at::Tensor velocity_TK = dit_.forward(batch.input, compute_type);
-  const at::Tensor loss = ((velocity_TK - batch.target_TK).square() * batch.weight_T1).sum();
+  const model::SequencePlan plan(batch.target_TK.size(0), &mesh_.group(launch::Axis::kSequence));
+  const at::Tensor velocity_TK = dit_.forward(batch.input, compute_type, plan);
+  const at::Tensor errors_TK = (velocity_TK - plan.mine(batch.target_TK)).square();
+  const at::Tensor loss = (errors_TK * plan.mine(batch.weight_T1)).sum();
   loss.backward();
 
   local.loss = loss.item<double>();
   local.balance = loaded.plan.balance;
+  // The ranks of a sequence have the same samples: one of them counts.
+  if (mesh_.index(launch::Axis::kSequence) > 0) return local;
   local.samples = static_cast<std::int64_t>(loaded.samples.size());
   for (std::size_t s = 0; s < loaded.samples.size(); ++s) {
     const std::int64_t tokens = batch.input.grids[s].tokens();

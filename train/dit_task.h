@@ -12,7 +12,7 @@ namespace zoetrope::train {
 
 class DitTask : public Task {
  public:
-  DitTask(const TrainConfig& config, launch::Communicator& world);
+  DitTask(const TrainConfig& config, launch::Mesh& mesh);  // outlives the task
   model::Module& module() override { return dit_; }
   void init_weights(std::uint64_t seed) override { dit_.init_weights(seed); }
   void start(std::int64_t first_step) override;
@@ -27,7 +27,7 @@ class DitTask : public Task {
   void check_corpus() const;
 
   TrainConfig config_;
-  int rank_, num_ranks_;
+  launch::Mesh& mesh_;
   model::Dit dit_;
   data::Corpus corpus_;
   std::vector<std::int64_t> tokens_;  // of each clip

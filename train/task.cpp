@@ -7,9 +7,9 @@
 
 namespace zoetrope::train {
 
-std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Communicator& world) {
-  if (config.task == "dit") return std::make_unique<DitTask>(config, world);
-  if (config.task == "vae") return std::make_unique<VaeTask>(config, world);
+std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Mesh& mesh) {
+  if (config.task == "dit") return std::make_unique<DitTask>(config, mesh);
+  if (config.task == "vae") return std::make_unique<VaeTask>(config, mesh);
   throw ConfigError(concat("task ", config.task, " is neither dit nor vae"));
 }
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/json.h"
-#include "launch/communicator.h"
+#include "launch/mesh.h"
 #include "model/module.h"
 #include "train/train_config.h"
 
@@ -45,6 +45,6 @@ class Task {
   virtual std::string describe() = 0;
 };
 
-std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Communicator& world);
+std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Mesh& mesh);
 
 }  // namespace zoetrope::train

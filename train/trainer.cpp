@@ -58,7 +58,7 @@ void check_same_model(const Json& now, const fs::path& folder) {
 
 Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
     : config_(config), world_(world), mesh_(config.mesh, world) {
-  task_ = make_task(config, world);
+  task_ = make_task(config, mesh_);
   if (world.rank() == 0) {
     fs::create_directories(config.run.dir);
     lock_ = std::make_unique<FolderLock>(config.run.dir, "train");
@@ -92,8 +92,7 @@ void Trainer::start(const std::string& from) {
     task_->load_model(weights);
   }
   optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer,
-                                           mesh_.group(launch::Axis::kShard),
-                                           mesh_.group(launch::Axis::kData));
+                                           mesh_.group(launch::Axis::kShard), mesh_.replicas());
   if (!chosen.empty()) load(chosen);
   ZOETROPE_CHECK_CONFIG(steps_done_ <= config_.steps, "checkpoint ", chosen, " is at step ",
                         steps_done_, ", the config ends at ", config_.steps);

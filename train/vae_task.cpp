@@ -26,11 +26,13 @@ Random crop_random(std::int64_t seed, std::int64_t step, std::int64_t sample) {
 
 }  // namespace
 
-VaeTask::VaeTask(const TrainConfig& config, launch::Communicator& world)
+VaeTask::VaeTask(const TrainConfig& config, launch::Mesh& mesh)
     : config_(config),
-      rank_(world.rank()),
-      num_ranks_(world.size()),
+      rank_(mesh.batch()),
+      num_ranks_(mesh.num_batches()),
       vae_(config.vae.model, at::kCPU) {
+  ZOETROPE_CHECK_CONFIG(mesh.size(launch::Axis::kSequence) == 1, "mesh.sequence is ",
+                        mesh.size(launch::Axis::kSequence), ": task vae has no sequence to share");
   for (const CropConfig& crop : config.vae.crops) {
     ZOETROPE_CHECK_CONFIG(crop.batch % num_ranks_ == 0, "vae.crops: a batch of ", crop.batch,
                           " cannot be shared by ", num_ranks_, " ranks equally");

@@ -11,7 +11,7 @@ namespace zoetrope::train {
 
 class VaeTask : public Task {
  public:
-  VaeTask(const TrainConfig& config, launch::Communicator& world);
+  VaeTask(const TrainConfig& config, launch::Mesh& mesh);
   model::Module& module() override { return vae_; }
   void init_weights(std::uint64_t seed) override { vae_.init_weights(seed); }
   void start(std::int64_t first_step) override;

@@ -12,7 +12,7 @@ namespace {
 TEST(Mesh, GroupsJoinTheRanksThatDifferAlongOneAxis) {
   const int n = world().size(), rank = world().rank();
   for (std::int64_t shard = 1; shard <= n; shard *= 2) {
-    Mesh mesh({shard}, world());
+    Mesh mesh({1, shard}, world());
     EXPECT_EQ(mesh.size(Axis::kShard), shard);
     EXPECT_EQ(mesh.size(Axis::kData), n / shard);
     EXPECT_EQ(mesh.num_batches(), n);
@@ -32,10 +32,10 @@ TEST(Mesh, GroupsJoinTheRanksThatDifferAlongOneAxis) {
 
 TEST(Mesh, RefusesAShardThatDoesNotDivideTheRanksWithTheNumbers) {
   try {
-    Mesh mesh({3}, world());
+    Mesh mesh({1, 3}, world());
     ADD_FAILURE() << "accepted";
   } catch (const ConfigError& error) {
-    EXPECT_EQ(std::string(error.what()), "mesh.shard 3 does not divide the " +
+    EXPECT_EQ(std::string(error.what()), "mesh: shard 3 x sequence 1 does not divide the " +
                                              std::to_string(world().size()) + " ranks of this job");
   }
 }

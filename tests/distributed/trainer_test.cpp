@@ -143,20 +143,37 @@ class DataParallel : public testing::Test {
 // Buckets so small that every model of the tests has many.
 constexpr double kSmallBuckets = 0.002;
 
+// (sequence, shard) of every mesh of `ranks`; the data axis takes the rest.
+std::vector<launch::MeshConfig> meshes(int ranks) {
+  std::vector<launch::MeshConfig> all;
+  for (std::int64_t sequence = 1; sequence <= ranks; sequence *= 2) {
+    for (std::int64_t shard = 1; shard * sequence <= ranks; shard *= 2) {
+      all.push_back({sequence, shard});
+    }
+  }
+  return all;
+}
+
+std::string name_of(const launch::MeshConfig& mesh) {
+  return "sequence" + std::to_string(mesh.sequence) + "_shard" + std::to_string(mesh.shard);
+}
+
 TEST_F(DataParallel, EveryMeshEqualsOneRankOver20Steps) {
   const auto alone_ranks = launch::make_single_rank_communicator();
   const Outcome alone =
       train(tiny_config(folder_, "alone" + std::to_string(world().rank())), *alone_ranks);
-  for (std::int64_t shard = 1; shard <= world().size(); shard *= 2) {
-    TrainConfig config = tiny_config(folder_, "shard" + std::to_string(shard));
-    config.mesh.shard = shard;
+  for (const launch::MeshConfig& mesh : meshes(world().size())) {
+    TrainConfig config = tiny_config(folder_, name_of(mesh));
+    config.mesh = mesh;
     config.optimizer.bucket_mb = kSmallBuckets;
     const Outcome together = train(config, world());
     for (std::size_t i = 0; i < alone.losses.size(); ++i) {
-      EXPECT_NEAR(together.losses[i] / alone.losses[i], 1, 1e-5) << shard << ", step " << i + 1;
-      EXPECT_NEAR(together.norms[i] / alone.norms[i], 1, 1e-4) << shard << ", step " << i + 1;
+      EXPECT_NEAR(together.losses[i] / alone.losses[i], 1, 1e-5)
+          << name_of(mesh) << ", step " << i + 1;
+      EXPECT_NEAR(together.norms[i] / alone.norms[i], 1, 1e-4)
+          << name_of(mesh) << ", step " << i + 1;
     }
-    EXPECT_LT(relative_difference(together.gradients, alone.gradients), 1e-4) << shard;
+    EXPECT_LT(relative_difference(together.gradients, alone.gradients), 1e-4) << name_of(mesh);
   }
 }
 
@@ -165,12 +182,12 @@ TEST_F(DataParallel, GradientsOfTheFirstStepEqualOneRank) {
   TrainConfig config = tiny_config(folder_, "alone" + std::to_string(world().rank()));
   config.steps = 1;
   const Outcome alone = train(config, *alone_ranks);
-  for (std::int64_t shard = 1; shard <= world().size(); shard *= 2) {
-    config.run.dir = (folder_ / ("shard" + std::to_string(shard))).string();
-    config.mesh.shard = shard;
+  for (const launch::MeshConfig& mesh : meshes(world().size())) {
+    config.run.dir = (folder_ / name_of(mesh)).string();
+    config.mesh = mesh;
     const Outcome together = train(config, world());
-    EXPECT_NEAR(together.losses[0] / alone.losses[0], 1, 1e-5) << shard;
-    EXPECT_LT(relative_difference(together.gradients, alone.gradients), 1e-5) << shard;
+    EXPECT_NEAR(together.losses[0] / alone.losses[0], 1, 1e-5) << name_of(mesh);
+    EXPECT_LT(relative_difference(together.gradients, alone.gradients), 1e-5) << name_of(mesh);
   }
 }
 
