@@ -1,11 +1,10 @@
 // One autograd node for all segments: each group of equal neighbours is a batch, seen through
-// views; its gradients are written straight into the packed buffers. G segments of a group, L query
+// views; outputs and gradients go straight into the packed buffers. G segments of a group, L query
 // tokens, S key tokens, N heads, H head width
 #include "model/attention.h"
 
 #include <cmath>
 #include <numeric>
-#include <tuple>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
@@ -17,6 +16,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "model/block_attention.h"
 
 namespace zoetrope::model {
 namespace {
@@ -24,11 +24,9 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Up to here the score matrix is kept rather than recomputed. Measured, forward and backward on one
-// thread: in bf16 keeping is 3 times faster at 80 to 1024 tokens (the flash kernel's products are
-// small); in fp32 both take the same time, so only short segments spend the memory.
+// Up to here the score matrix is kept rather than recomputed: the products of longer segments are
+// large enough for the kernels that work in blocks.
 constexpr std::int64_t kMaxKeptScores = 192 * 192;
-constexpr std::int64_t kMaxKeptScoresBf16 = 1024 * 1024;
 
 struct Group {
   std::int64_t segments, query_begin, query_length, key_begin, key_length;
@@ -69,36 +67,56 @@ double softmax_scale(const at::Tensor& q_TNH) {
   return 1 / std::sqrt(static_cast<double>(q_TNH.size(2)));
 }
 
-// The flash kernel is for CPUs in floating types; short sequences and other devices keep their
-// scores.
-bool keeps_scores(const at::Tensor& q_TNH, const Group& group) {
-  const bool is_bf16 = q_TNH.scalar_type() == at::kBFloat16;
-  const std::int64_t limit = is_bf16 ? kMaxKeptScoresBf16 : kMaxKeptScores;
-  return !q_TNH.device().is_cpu() || group.query_length * group.key_length <= limit;
+enum class Way {
+  kKeepScores,  // short segments, and devices other than CPUs
+  kBlocks,      // bf16 where the processor multiplies it
+  kFlash,       // LibTorch's kernel
+};
+
+Way way_of(const at::Tensor& q_TNH, const Group& group) {
+  const bool is_short = group.query_length * group.key_length <= kMaxKeptScores;
+  if (!q_TNH.device().is_cpu() || is_short) return Way::kKeepScores;
+  return can_use_block_attention(query_view(q_TNH, group)) ? Way::kBlocks : Way::kFlash;
 }
 
-// -> output [G, N, L, H] and what the backward needs: probabilities, or the rows' log-sum-exp.
-std::tuple<at::Tensor, at::Tensor> attend(const at::Tensor& q, const at::Tensor& k,
-                                          const at::Tensor& v, bool keep_scores, double scale) {
-  if (!keep_scores) {
-    return at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, false, {}, scale);
+// Fills `out`, a view [G, N, L, H]. -> what the backward needs: probabilities, or the rows'
+// log-sum-exp.
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, Way way,
+                  double scale, const at::Tensor& out) {
+  if (way == Way::kBlocks) return block_attention(q, k, v, scale, out);
+  if (way == Way::kFlash) {
+    const auto [result, lse] =
+        at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, false, {}, scale);
+    out.copy_(result);
+    return lse;
   }
   at::Tensor probabilities = at::softmax(at::matmul(q * scale, k.transpose(-2, -1)), -1);
-  return {at::matmul(probabilities, v), probabilities};
+  out.copy_(at::matmul(probabilities, v));
+  return probabilities;
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(
-    const at::Tensor& g, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-    const at::Tensor& out, const at::Tensor& kept, bool keep_scores, double scale) {
-  if (!keep_scores) {
-    return at::_scaled_dot_product_flash_attention_for_cpu_backward(g, q, k, v, out, kept, 0.0,
-                                                                    false, {}, scale);
+struct Gradients {
+  at::Tensor q, k, v;  // views to fill
+};
+
+// g is the gradient of `out`.
+void attend_backward(const at::Tensor& g, const BlockAttentionSaved& saved, Way way, double scale,
+                     const Gradients& d) {
+  const auto& [q, k, v, out, kept] = saved;
+  if (way == Way::kBlocks) return block_attention_backward(g, saved, scale, d.q, d.k, d.v);
+  if (way == Way::kFlash) {
+    const auto [d_q, d_k, d_v] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+        g, q, k, v, out, kept, 0.0, false, {}, scale);
+    d.q.copy_(d_q);
+    d.k.copy_(d_k);
+    d.v.copy_(d_v);
+    return;
   }
-  const at::Tensor d_v = at::matmul(kept.transpose(-2, -1), g);
+  d.v.copy_(at::matmul(kept.transpose(-2, -1), g));
   const at::Tensor d_p = at::matmul(g, v.transpose(-2, -1));
   const at::Tensor d_scores = at::_softmax_backward_data(d_p, kept, -1, kept.scalar_type());
-  return {at::matmul(d_scores, k).mul_(scale),
-          at::matmul(d_scores.transpose(-2, -1), q).mul_(scale), d_v};
+  d.q.copy_(at::matmul(d_scores, k).mul_(scale));
+  d.k.copy_(at::matmul(d_scores.transpose(-2, -1), q).mul_(scale));
 }
 
 class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
@@ -107,21 +125,13 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
                             const at::Tensor& k_SNH, const at::Tensor& v_SNH,
                             at::IntArrayRef query_lengths, at::IntArrayRef key_lengths) {
     const auto groups = group_segments(query_lengths, key_lengths);
-    at::Tensor out_TNH =
-        groups.size() == 1 ? at::Tensor() : at::empty_like(q_TNH, at::MemoryFormat::Contiguous);
-    variable_list saved = {q_TNH, k_SNH, v_SNH, {}};
+    at::Tensor out_TNH = at::empty_like(q_TNH, at::MemoryFormat::Contiguous);
+    variable_list saved = {q_TNH, k_SNH, v_SNH, out_TNH};
     for (const Group& group : groups) {
-      auto [out, kept] =
-          attend(query_view(q_TNH, group), key_view(k_SNH, group), key_view(v_SNH, group),
-                 keeps_scores(q_TNH, group), softmax_scale(q_TNH));
-      if (out_TNH.defined()) {
-        query_view(out_TNH, group).copy_(out);
-      } else {
-        out_TNH = out.transpose(1, 2).contiguous().view(q_TNH.sizes());
-      }
-      saved.push_back(kept);
+      saved.push_back(attend(query_view(q_TNH, group), key_view(k_SNH, group),
+                             key_view(v_SNH, group), way_of(q_TNH, group), softmax_scale(q_TNH),
+                             query_view(out_TNH, group)));
     }
-    saved[3] = out_TNH;
     context->save_for_backward(saved);
     context->saved_data["query_lengths"] = query_lengths;
     context->saved_data["key_lengths"] = key_lengths;
@@ -139,13 +149,11 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     at::Tensor d_v = at::empty_like(v_SNH, at::MemoryFormat::Contiguous);
     for (std::size_t i = 0; i < groups.size(); ++i) {
       const Group& group = groups[i];
-      const auto [group_q, group_k, group_v] = attend_backward(
-          query_view(g_TNH, group), query_view(q_TNH, group), key_view(k_SNH, group),
-          key_view(v_SNH, group), query_view(out_TNH, group), saved[4 + i],
-          keeps_scores(q_TNH, group), softmax_scale(q_TNH));
-      query_view(d_q, group).copy_(group_q);
-      key_view(d_k, group).copy_(group_k);
-      key_view(d_v, group).copy_(group_v);
+      attend_backward(query_view(g_TNH, group),
+                      {query_view(q_TNH, group), key_view(k_SNH, group), key_view(v_SNH, group),
+                       query_view(out_TNH, group), saved[4 + i]},
+                      way_of(q_TNH, group), softmax_scale(q_TNH),
+                      {query_view(d_q, group), key_view(d_k, group), key_view(d_v, group)});
     }
     return {d_q, d_k, d_v, {}, {}};
   }

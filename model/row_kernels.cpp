@@ -26,7 +26,40 @@ constexpr std::int64_t kLanes = 16;
   return total;
 }
 
+// exp for x <= 0 to 2 units in the last place: 2^k times a polynomial on |r| <= ln 2 / 2 (Cephes,
+// Moshier). Below -87 it gives exp(-87), 1e-38.
+[[gnu::always_inline]] inline float exp_of_negative(float x) {
+  x = x < -87.0F ? -87.0F : x;
+  constexpr float kRoundToWhole = 12582912.0F;  // 1.5 2^23: adding it leaves whole numbers
+  const float shifted = x * 1.44269504F + kRoundToWhole;
+  const float whole = shifted - kRoundToWhole;
+  const float r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;
+  float y = 1.9875691500e-4F;
+  y = y * r + 1.3981999507e-3F;
+  y = y * r + 8.3334519073e-3F;
+  y = y * r + 4.1665795894e-2F;
+  y = y * r + 1.6666665459e-1F;
+  y = y * r + 5.0000001201e-1F;
+  y = y * r * r + r + 1.0F;
+  const auto exponent = static_cast<std::uint32_t>(static_cast<std::int32_t>(whole) + 127) << 23;
+  return y * __builtin_bit_cast(float, exponent);
+}
+
+// To the nearest bf16, ties to even; x is finite.
+[[gnu::always_inline]] inline std::uint16_t round_finite(float x) {
+  const auto bits = __builtin_bit_cast(std::uint32_t, x);
+  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
 }  // namespace
+
+bool has_bf16_products() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
 
 ZOETROPE_VECTORISED
 void widen(const std::uint16_t* __restrict from, float* __restrict to, std::int64_t n) {
@@ -92,6 +125,66 @@ ZOETROPE_VECTORISED
 void multiply(float* __restrict to, const float* __restrict x, const float* __restrict y,
               std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = x[i] * y[i];
+}
+
+ZOETROPE_VECTORISED
+void times(float* __restrict x, float factor, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) x[i] *= factor;
+}
+
+ZOETROPE_VECTORISED
+float max(const float* __restrict x, std::int64_t n) {
+  float lanes[kLanes];
+  for (float& lane : lanes) lane = x[0];
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::int64_t j = 0; j < kLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+  }
+  for (; i < n; ++i) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+  float largest = lanes[0];
+  for (const float lane : lanes) largest = lane > largest ? lane : largest;
+  return largest;
+}
+
+ZOETROPE_VECTORISED
+void interleave(std::uint16_t* __restrict to, const std::uint16_t* __restrict x,
+                const std::uint16_t* __restrict y, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    to[2 * i] = x[i];
+    to[2 * i + 1] = y[i];
+  }
+}
+
+ZOETROPE_VECTORISED
+float exp_scaled(std::uint16_t* __restrict to, const float* __restrict x, float scale, float shift,
+                 std::int64_t n) {
+  float lanes[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::int64_t j = 0; j < kLanes; ++j) {
+      const float p = exp_of_negative(scale * x[i + j] - shift);
+      to[i + j] = round_finite(p);
+      lanes[j] += p;
+    }
+  }
+  for (; i < n; ++i) {
+    const float p = exp_of_negative(scale * x[i] - shift);
+    to[i] = round_finite(p);
+    lanes[0] += p;
+  }
+  return fold(lanes);
+}
+
+ZOETROPE_VECTORISED
+void score_gradient(std::uint16_t* __restrict p, std::uint16_t* __restrict d,
+                    const float* __restrict score, const float* __restrict d_p,
+                    const float* __restrict lse, const float* __restrict delta, float scale,
+                    std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float probability = exp_of_negative(scale * score[i] - lse[i]);
+    p[i] = round_finite(probability);
+    d[i] = round_finite(scale * probability * (d_p[i] - delta[i]));
+  }
 }
 
 ZOETROPE_VECTORISED

@@ -19,6 +19,22 @@ void add(float* to, const float* x, std::int64_t n);                          //
 void add_product(float* to, const float* x, const float* y, std::int64_t n);  // to += x y
 void multiply(float* to, const float* x, const float* y, std::int64_t n);     // to = x y
 
+void times(float* x, float factor, std::int64_t n);  // x *= factor
+float max(const float* x, std::int64_t n);           // n >= 1
+
+// to = x[0], y[0], x[1], y[1], ...
+void interleave(std::uint16_t* to, const std::uint16_t* x, const std::uint16_t* y, std::int64_t n);
+
+// Whether the processor multiplies bf16 itself (AVX-512 bf16).
+bool has_bf16_products();
+
+// to = bf16 of exp(scale x - shift), for scale x <= shift; returns their sum before rounding.
+float exp_scaled(std::uint16_t* to, const float* x, float scale, float shift, std::int64_t n);
+// Softmax and its backward for one key against n queries: p = exp(scale score - lse) and
+// d = scale p (d_p - delta), both rounded to bf16.
+void score_gradient(std::uint16_t* p, std::uint16_t* d, const float* score, const float* d_p,
+                    const float* lse, const float* delta, float scale, std::int64_t n);
+
 // to = (x - mean) rstd multiplier + shift
 void modulate(float* to, const float* x, float mean, float rstd, const float* multiplier,
               const float* shift, std::int64_t n);
