@@ -32,6 +32,7 @@ const std::string& required_corpus(const DitTaskConfig& config) {
 
 DitTask::DitTask(const TrainConfig& config, launch::Communicator& world)
     : config_(config),
+      world_(world),
       rank_(world.rank()),
       num_ranks_(world.size()),
       dit_(config.dit.model, at::kCPU),
@@ -47,6 +48,9 @@ void DitTask::check_corpus() const {
   ZOETROPE_CHECK_CONFIG(config_.dit.global_batch >= num_ranks_, "dit.global_batch ",
                         config_.dit.global_batch, " gives some of ", num_ranks_,
                         " ranks no sample");
+  ZOETROPE_CHECK_CONFIG(config_.dit.planner.max_sp_degree == 1, "dit.planner.max_sp_degree is ",
+                        config_.dit.planner.max_sp_degree,
+                        ": this transformer runs each sample on one rank, expected 1");
   for (const data::ClipRecord& clip : clips) {
     ZOETROPE_CHECK_CONFIG(clip.latent_channels == dit.in_channels, "corpus ",
                           corpus_.folder().string(), " has ", clip.latent_channels,
@@ -66,36 +70,71 @@ void DitTask::check_corpus() const {
 
 void DitTask::start(std::int64_t first_step) {
   data::LoaderConfig loader;
+  loader.planner = config_.dit.planner;
   loader.planner.global_batch = config_.dit.global_batch;
   loader.planner.seed = static_cast<std::uint64_t>(config_.seed);
   loader.caption_dropout = config_.dit.caption_dropout;
   loader.prefetch_steps = static_cast<int>(config_.dit.prefetch_steps);
   loader.num_threads = static_cast<int>(config_.dit.loader_threads);
   loader.ram_cache_bytes = config_.dit.ram_cache_mb << 20;
-  loader_ = std::make_unique<data::Loader>(corpus_, loader, tokens_, rank_, num_ranks_, first_step);
+  first_step_ = first_step;
+  if (calibrations_.empty()) calibrations_ = {data::starting_calibration(loader.planner)};
+  loader_ = std::make_unique<data::Loader>(corpus_, loader, tokens_, rank_, num_ranks_, first_step,
+                                           calibrations_);
+  if (loader.planner.rehearse) forward_backward(loader_->load_heaviest());
 }
 
 LocalStep DitTask::forward_backward(std::int64_t step) {
-  const auto start = std::chrono::steady_clock::now();
+  using Clock = std::chrono::steady_clock;
+  const auto seconds = [](auto duration) {
+    return std::chrono::duration<double>(duration).count();
+  };
+  const auto start = Clock::now();
   const data::LoadedStep loaded = loader_->next();
-  LocalStep local;
-  local.data_wait_s =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto ready = Clock::now();
   ZOETROPE_CHECK(loaded.plan.step == step, "loader is at step ", loaded.plan.step, ", not ", step);
+  LocalStep local = forward_backward(loaded);
+  local.data_wait_s = seconds(ready - start);
+  calibrate(loaded, seconds(Clock::now() - ready));
+  return local;
+}
 
+void DitTask::calibrate(const data::LoadedStep& loaded, double seconds) {
+  const data::PlannerConfig& planner = config_.dit.planner;
+  const std::int64_t step = loaded.plan.step;
+  if (planner.calibrate_every == 0) return;
+  data::PackContents pack;
+  for (const data::LoadedSample& sample : loaded.samples) {
+    pack.add(tokens_[static_cast<std::size_t>(sample.plan.clip)],
+             data::shared_cost(1, sample.plan.seat.sp_degree, planner.sp_overhead));
+  }
+  // The first step after a start allocates, too: its time says nothing about the others.
+  if (step > first_step_ && !loaded.samples.empty()) calibrator_.measure(pack, seconds);
+  while (calibrations_.size() > 1 && calibrations_[1].from_step <= step + 1) {
+    calibrations_.erase(calibrations_.begin());
+  }
+  if (step % planner.calibrate_every != 0) return;
+  calibrations_.push_back(
+      calibrator_.publish(calibrations_.back(), step + loader_->lead_steps(), world_));
+  loader_->calibrate(calibrations_.back());
+}
+
+LocalStep DitTask::forward_backward(const data::LoadedStep& loaded) {
   CollateConfig collating;
   collating.seed = static_cast<std::uint64_t>(config_.seed);
   collating.global_batch = config_.dit.global_batch;
   collating.patch = config_.dit.model.patch_size;
   collating.flow = config_.dit.flow;
-  const PackedBatch batch = collate(loaded.samples, step, collating);
+  const PackedBatch batch = collate(loaded.samples, loaded.plan.step, collating);
 
   const auto compute_type = config_.precision == "bf16" ? at::kBFloat16 : at::kFloat;
   const at::Tensor velocity_TK = dit_.forward(batch.input, compute_type);
   const at::Tensor loss = ((velocity_TK - batch.target_TK).square() * batch.weight_T1).sum();
   loss.backward();
 
+  LocalStep local;
   local.loss = loss.item<double>();
+  local.plan_hash = data::hash_plan(loaded.plan);
   local.balance = loaded.plan.balance;
   local.samples = static_cast<std::int64_t>(loaded.samples.size());
   for (std::size_t s = 0; s < loaded.samples.size(); ++s) {
@@ -119,6 +158,24 @@ Json DitTask::context() const {
   return Json{{"vae", header.value("vae", Json())},
               {"text_encoder", header.value("text_encoder", Json())},
               {"fps", header.value("fps", 0.0)}};
+}
+
+Json DitTask::state() const {
+  Json records = Json::array();
+  for (const data::Calibration& record : calibrations_) {
+    records.push_back(data::calibration_to_json(record));
+  }
+  return Json{{"calibrations", records}};
+}
+
+void DitTask::load_state(const Json& state) {
+  calibrations_.clear();
+  for (const Json& json : state.at("calibrations")) {
+    data::Calibration record = data::calibration_from_json(json, "state.json");
+    // On another number of ranks the costs still hold; who is fast must be measured again.
+    if (record.speeds.size() != static_cast<std::size_t>(num_ranks_)) record.speeds.clear();
+    calibrations_.push_back(std::move(record));
+  }
 }
 
 std::string DitTask::describe() {

@@ -22,6 +22,7 @@ struct LocalStep {
   double flops = 0;    // useful: no padding, no recomputation
   double balance = 1;  // of the step's plan; the same on every rank
   double data_wait_s = 0;
+  std::string plan_hash;  // of the step's plan; ranks must agree
 };
 
 class Task {
@@ -41,6 +42,9 @@ class Task {
   virtual Json model_config() const = 0;
   // What a sampler must know beside the weights (VAE, text encoder); kept in the checkpoint.
   virtual Json context() const = 0;
+  // What a resumed run needs beside weights and moments; load_state comes before start.
+  virtual Json state() const { return Json::object(); }
+  virtual void load_state(const Json&) {}
   // One line a fact for --dry-run.
   virtual std::string describe() = 0;
 };
