@@ -97,9 +97,8 @@ const Calibration& calibration_at(std::span<const Calibration> records, std::int
 Calibration fit_calibration(const Calibration& last, std::span<const MeasuredPacks> of_ranks,
                             double weight) {
   Calibration next = last;
-  std::vector<double> known = last.speeds;
-  if (known.empty()) known.assign(of_ranks.size(), 1);
-  std::vector<double> speeds = known;
+  std::vector<double> speeds = last.speeds;
+  if (speeds.empty()) speeds.assign(of_ranks.size(), 1);
   CostModel cost;
   for (int round = 0; round < kFitRounds; ++round) {
     cost = fit_cost_model(at_equal_speed(of_ranks, speeds));
@@ -110,10 +109,10 @@ Calibration fit_calibration(const Calibration& last, std::span<const MeasuredPac
     normalise(speeds);
   }
   next.cost = cost;
-  next.speeds.resize(of_ranks.size());
-  for (std::size_t rank = 0; rank < of_ranks.size(); ++rank) {
-    next.speeds[rank] = known[rank] + weight * (speeds[rank] - known[rank]);
+  for (std::size_t rank = 0; rank < last.speeds.size(); ++rank) {
+    speeds[rank] = last.speeds[rank] + weight * (speeds[rank] - last.speeds[rank]);
   }
+  next.speeds = std::move(speeds);
   normalise(next.speeds);
   return next;
 }

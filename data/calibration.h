@@ -34,8 +34,9 @@ Calibration calibration_from_json(const Json& json, const std::string& origin);
 const Calibration& calibration_at(std::span<const Calibration> records, std::int64_t step);
 
 // The next record, of every rank's measured packs since the last one. Costs and speeds are fitted
-// in turn; a rank's speed moves towards the mean of predicted / measured by `weight`, and the mean
-// speed is 1. `last` stays when the packs determine no cost.
+// in turn; a rank's speed moves from `last` towards the mean of predicted / measured by `weight`
+// (all the way when `last` knows no speeds), and the mean speed is 1. `last` stays when the packs
+// determine no cost.
 Calibration fit_calibration(const Calibration& last, std::span<const MeasuredPacks> of_ranks,
                             double weight);
 

@@ -19,6 +19,9 @@ namespace {
 // Shares of the mean load that a rank's part of one sample may have, tried in turn.
 constexpr double kLargestParts[] = {1, 0.9, 0.7, 0.5, 0.3};
 
+// Another share is tried only if it could shorten the step by more than this part.
+constexpr double kWorthTrying = 1e-4;
+
 // Positions by falling length, ties in order: a stable radix sort, linear in the samples.
 std::vector<std::int32_t> longest_first(std::span<const std::int64_t> tokens) {
   constexpr unsigned kBits = 11;
@@ -81,7 +84,7 @@ class Placer {
     Attempt best;
     double least = std::numeric_limits<double>::infinity();
     for (Attempt& attempt : attempts) {
-      if (attempt.bound >= least) break;
+      if (attempt.bound >= least * (1 - kWorthTrying)) break;
       if (!place_rest(attempt)) continue;
       const double makespan = *std::max_element(attempt.finish.begin(), attempt.finish.end());
       if (makespan >= least) continue;

@@ -218,7 +218,9 @@ TEST_F(DataParallel, PlacementDoesNotChangeTheLoss) {
   config.dit.planner.per_token_squared = 1;
   config.dit.planner.rehearse = true;
   const Outcome by_square = train(config, world());
-  if (world().size() > 1) EXPECT_NE(by_square.balances, by_length.balances);
+  if (world().size() > 1) {
+    EXPECT_NE(by_square.balances, by_length.balances);
+  }
   for (std::size_t i = 0; i < by_length.losses.size(); ++i) {
     EXPECT_NEAR(by_square.losses[i] / by_length.losses[i], 1, 1e-5) << "step " << i + 1;
     EXPECT_NEAR(by_square.norms[i] / by_length.norms[i], 1, 1e-4) << "step " << i + 1;

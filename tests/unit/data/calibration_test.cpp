@@ -67,13 +67,13 @@ TEST(Calibration, FitFindsCostsAndSpeeds) {
       packs[rank].add(contents, seconds);
     }
   }
-  const Calibration found = fit_calibration({}, packs, 1);
+  const Calibration found = fit_calibration({}, packs, 0.5);
   EXPECT_NEAR(found.cost.per_sample / truth.per_sample, 1, 1e-2);
   EXPECT_NEAR(found.cost.per_token / truth.per_token, 1, 1e-2);
   EXPECT_NEAR(found.cost.per_token_squared / truth.per_token_squared, 1, 1e-2);
   for (std::size_t rank = 0; rank < 4; ++rank) EXPECT_NEAR(found.speeds[rank], speeds[rank], 1e-3);
-  // Half the weight goes half the way.
-  const Calibration half = fit_calibration({}, packs, 0.5);
+  // From known speeds, half the weight goes half the way.
+  const Calibration half = fit_calibration({0, {}, {1, 1, 1, 1}}, packs, 0.5);
   for (std::size_t rank = 0; rank < 4; ++rank) {
     EXPECT_NEAR(half.speeds[rank], (1 + found.speeds[rank]) / 2, 1e-12);
   }
