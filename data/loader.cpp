@@ -2,6 +2,7 @@
 // next() takes from the queues in turn: order without any reordering, whatever the threads' speed.
 #include "data/loader.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -45,6 +46,10 @@ struct Loader::Impl {
   const int rank, num_ranks;
   const std::int64_t first_step;
 
+  std::mutex calibration_mutex;
+  std::vector<Calibration> calibrations;  // by from_step
+  std::int64_t last_planned = -1;         // the furthest step that has been placed
+
   std::mutex cache_mutex;
   LruCache<LatentRecord> cache;
   std::atomic<bool> stop = false;
@@ -54,21 +59,20 @@ struct Loader::Impl {
   std::vector<std::thread> threads;
 
   Impl(const Corpus& from, LoaderConfig with, std::vector<std::int64_t> lengths, int my_rank,
-       int ranks, std::int64_t first)
+       int ranks, std::int64_t first, std::vector<Calibration> records)
       : corpus(from),
         config(with),
         tokens(std::move(lengths)),
         rank(my_rank),
         num_ranks(ranks),
         first_step(first),
+        calibrations(std::move(records)),
         cache(with.ram_cache_bytes) {
     check(corpus, config, tokens, rank, num_ranks, first_step);
-    plan_step(config.planner, first_step, tokens, num_ranks);  // the user's mistakes show here
+    make_plan(first_step);  // the user's mistakes show here
     corpus.text("");
-    const auto share = static_cast<std::size_t>((config.prefetch_steps + config.num_threads - 1) /
-                                                config.num_threads);
     for (int i = 0; i < config.num_threads; ++i) {
-      queues.push_back(std::make_unique<BoundedQueue<StepOrError>>(share));
+      queues.push_back(std::make_unique<BoundedQueue<StepOrError>>(steps_in_a_queue()));
     }
     try {
       for (int i = 0; i < config.num_threads; ++i) {
@@ -93,19 +97,51 @@ struct Loader::Impl {
     BoundedQueue<StepOrError>& queue = *queues[static_cast<std::size_t>(index)];
     try {
       std::int64_t step = first_step + index;
-      while (!stop && queue.push(load(step))) step += config.num_threads;
+      while (!stop && queue.push(load(make_plan(step)))) step += config.num_threads;
     } catch (...) {
       queue.push(std::current_exception());
     }
   }
 
+  std::size_t steps_in_a_queue() const {
+    return static_cast<std::size_t>((config.prefetch_steps + config.num_threads - 1) /
+                                    config.num_threads);
+  }
+
+  // Each thread has a full queue and a step in its hands.
+  std::int64_t lead_steps() const {
+    return config.num_threads * (static_cast<std::int64_t>(steps_in_a_queue()) + 1) + 1;
+  }
+
+  Calibration calibration_of(std::int64_t step) {
+    const std::scoped_lock lock(calibration_mutex);
+    last_planned = std::max(last_planned, step);
+    return calibration_at(calibrations, step);
+  }
+
+  void calibrate(const Calibration& record) {
+    check_calibration(record, num_ranks);
+    const std::scoped_lock lock(calibration_mutex);
+    ZOETROPE_CHECK(
+        record.from_step > last_planned && record.from_step > calibrations.back().from_step,
+        "calibration from step ", record.from_step, " comes too late: step ", last_planned,
+        " is placed, the last record is from step ", calibrations.back().from_step);
+    calibrations.push_back(record);
+  }
+
+  StepPlan make_plan(std::int64_t step) {
+    return plan_step(config.planner, step, tokens, num_ranks, calibration_of(step));
+  }
+
   // Cut short when the loader ends; nobody sees that step.
-  LoadedStep load(std::int64_t step) {
+  LoadedStep load(StepPlan plan) {
     LoadedStep loaded;
-    loaded.plan = plan_step(config.planner, step, tokens, num_ranks);
+    loaded.plan = std::move(plan);
     for (const PlannedSample& planned : loaded.plan.samples) {
       if (stop) break;
-      if (planned.rank == rank) loaded.samples.push_back(load_sample(step, planned));
+      if (planned.seat.holds(rank)) {
+        loaded.samples.push_back(load_sample(loaded.plan.step, planned));
+      }
     }
     return loaded;
   }
@@ -155,12 +191,26 @@ struct Loader::Impl {
 };
 
 Loader::Loader(const Corpus& corpus, LoaderConfig config, std::vector<std::int64_t> tokens,
-               int rank, int num_ranks, std::int64_t first_step)
-    : impl_(
-          std::make_unique<Impl>(corpus, config, std::move(tokens), rank, num_ranks, first_step)) {}
+               int rank, int num_ranks, std::int64_t first_step,
+               std::vector<Calibration> calibrations)
+    : impl_(std::make_unique<Impl>(corpus, config, std::move(tokens), rank, num_ranks, first_step,
+                                   calibrations.empty()
+                                       ? std::vector{starting_calibration(config.planner)}
+                                       : std::move(calibrations))) {}
 Loader::~Loader() = default;
 LoadedStep Loader::next() {
   return impl_->next();
+}
+LoadedStep Loader::load_heaviest() {
+  const Calibration calibration = impl_->calibration_of(impl_->first_step);
+  return impl_->load(
+      heaviest_step(impl_->config.planner, impl_->tokens, impl_->num_ranks, calibration));
+}
+std::int64_t Loader::lead_steps() const {
+  return impl_->lead_steps();
+}
+void Loader::calibrate(const Calibration& record) {
+  impl_->calibrate(record);
 }
 
 }  // namespace zoetrope::data

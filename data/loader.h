@@ -1,7 +1,7 @@
 // Reads this rank's samples of each step ahead of time, in its own threads.
-// What a step holds is a function of (corpus, config, step, rank, number of ranks): the same for
-// any number of threads, and for a run that resumes at it. Caption draws are keyed by (seed, step,
-// global index), so they do not depend on the ranks either.
+// What a step holds is a function of (corpus, config, step, rank, number of ranks, calibration):
+// the same for any number of threads, and for a run that resumes at it. Caption draws are keyed by
+// (seed, step, global index), so they do not depend on the ranks either.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct LoadedSample {
 
 struct LoadedStep {
   StepPlan plan;                      // of all ranks
-  std::vector<LoadedSample> samples;  // of this rank, in global order
+  std::vector<LoadedSample> samples;  // of this rank, as they run
 };
 
 struct LoaderConfig {
@@ -36,13 +36,21 @@ struct LoaderConfig {
 // Steps come in order from first_step on; `tokens` has one length per clip of the corpus. One
 // thread calls next(). What a reading thread throws (DataError for a bad record) comes out of
 // next(), then and ever after. A clip without captions trains with the null text. The corpus
-// outlives the loader; DataError at once when it has no null text.
+// outlives the loader; DataError at once when it has no null text. `calibrations`: the records in
+// force from first_step on, by from_step; empty: the config's costs.
 class Loader {
  public:
   Loader(const Corpus& corpus, LoaderConfig config, std::vector<std::int64_t> tokens, int rank,
-         int num_ranks, std::int64_t first_step);
+         int num_ranks, std::int64_t first_step, std::vector<Calibration> calibrations = {});
   ~Loader();  // waits for the records that are being read, not for the steps ahead
   LoadedStep next();
+  // This rank's part of the heaviest step that the corpus can give.
+  LoadedStep load_heaviest();
+  // After next() gave step s, the first step that is surely not placed yet is s + lead_steps().
+  std::int64_t lead_steps() const;
+  // Places the steps from record.from_step on by `record`. Error when one of them is placed
+  // already.
+  void calibrate(const Calibration& record);
 
  private:
   struct Impl;

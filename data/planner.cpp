@@ -1,14 +1,12 @@
-// Draws a step's samples and balances them over ranks by cost.
+// Draws a step's samples, holds outliers back, and hands them to the placement.
 #include "data/planner.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <numeric>
-#include <queue>
-#include <utility>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/random.h"
 
 namespace zoetrope::data {
@@ -19,11 +17,12 @@ void check(const PlannerConfig& config, std::int64_t step, std::span<const std::
   ZOETROPE_CHECK_DATA(!tokens.empty(), "there are no clips to train on");
   ZOETROPE_CHECK_CONFIG(config.global_batch >= 1, "global_batch is ", config.global_batch,
                         ", expected at least 1");
-  ZOETROPE_CHECK_CONFIG(config.linear > 0 && config.quadratic >= 0, "cost of ", config.linear,
-                        " * tokens + ", config.quadratic, " * tokens^2: expected > 0 and >= 0");
+  ZOETROPE_CHECK_CONFIG(config.delay_window >= 1, "delay_window is ", config.delay_window,
+                        ", expected at least 1");
   ZOETROPE_CHECK(num_ranks >= 1, "planning for ", num_ranks, " ranks");
   ZOETROPE_CHECK(
-      step >= 0 && step < std::numeric_limits<std::int64_t>::max() / config.global_batch - 1,
+      step >= 0 && step < std::numeric_limits<std::int64_t>::max() / config.global_batch -
+                              config.delay_window,
       "step ", step, " is out of range");
 }
 
@@ -34,47 +33,94 @@ PlannedSample draw(const PlannerConfig& config, std::int64_t global_index,
   PlannedSample sample;
   sample.global_index = global_index;
   sample.clip = static_cast<std::int64_t>(permute(index % size, size, config.seed, index / size));
-  const std::int64_t length = tokens[static_cast<std::size_t>(sample.clip)];
-  ZOETROPE_CHECK_DATA(length >= 1, "clip ", sample.clip, " has ", length, " tokens");
-  const auto count = static_cast<double>(length);
-  sample.cost = config.linear * count + config.quadratic * count * count;
   return sample;
 }
 
-// Returns mean / max of the ranks' loads.
-double balance_over_ranks(std::vector<PlannedSample>& samples, int num_ranks) {
-  std::vector<std::size_t> order(samples.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return samples[a].cost > samples[b].cost; });
-  using LoadOfRank = std::pair<double, int>;
-  std::priority_queue<LoadOfRank, std::vector<LoadOfRank>, std::greater<>> least;
-  for (int rank = 0; rank < num_ranks; ++rank) least.emplace(0.0, rank);
-  double total = 0, max_load = 0;
-  for (const std::size_t i : order) {
-    auto [load, rank] = least.top();
-    least.pop();
-    samples[i].rank = rank;
-    load += samples[i].cost;
-    total += samples[i].cost;
-    max_load = std::max(max_load, load);
-    least.emplace(load, rank);
+// The step's part of its window: ordinary samples in the order drawn, then outliers.
+std::vector<PlannedSample> samples_of_step(const PlannerConfig& config, std::int64_t step,
+                                           std::span<const std::int64_t> tokens) {
+  const std::int64_t batch = config.global_batch;
+  const std::int64_t window = config.outlier_tokens > 0 ? config.delay_window : 1;
+  const std::int64_t first_step = step - step % window;
+  std::vector<PlannedSample> samples;
+  for (std::int64_t position = 0; position < window * batch; ++position) {
+    samples.push_back(draw(config, first_step * batch + position, tokens));
   }
-  return std::min(total / num_ranks / max_load, 1.0);
+  if (window == 1) return samples;
+  std::stable_partition(samples.begin(), samples.end(), [&](const PlannedSample& sample) {
+    return tokens[static_cast<std::size_t>(sample.clip)] <= config.outlier_tokens;
+  });
+  const auto mine = samples.begin() + (step - first_step) * batch;
+  return {mine, mine + batch};
+}
+
+StepPlan place(const PlannerConfig& config, std::int64_t step,
+               const std::vector<PlannedSample>& samples, std::span<const std::int64_t> tokens,
+               int num_ranks, const Calibration& calibration) {
+  std::vector<std::int64_t> lengths;
+  for (const PlannedSample& sample : samples) {
+    lengths.push_back(tokens[static_cast<std::size_t>(sample.clip)]);
+    ZOETROPE_CHECK_DATA(lengths.back() >= 1, "clip ", sample.clip, " has ", lengths.back(),
+                        " tokens");
+  }
+  const RankLayout mesh{num_ranks, static_cast<int>(config.ranks_per_node),
+                        static_cast<int>(config.max_sp_degree)};
+  const Placement placement =
+      place_samples(lengths, mesh, {config.sp_overhead, config.max_tokens_per_rank}, calibration);
+  StepPlan plan{step, {}, placement.balance};
+  plan.samples.reserve(samples.size());
+  for (const std::int32_t position : placement.order) {
+    const auto i = static_cast<std::size_t>(position);
+    PlannedSample sample = samples[i];
+    sample.seat = placement.seats[i];
+    sample.cost = calibration.cost(lengths[i]);
+    plan.samples.push_back(sample);
+  }
+  return plan;
 }
 
 }  // namespace
 
+Calibration starting_calibration(const PlannerConfig& config) {
+  Calibration calibration;
+  calibration.cost = {0, config.per_token, config.per_token_squared};
+  check_cost_model(calibration.cost, "planner");
+  return calibration;
+}
+
 StepPlan plan_step(const PlannerConfig& config, std::int64_t step,
-                   std::span<const std::int64_t> tokens, int num_ranks) {
+                   std::span<const std::int64_t> tokens, int num_ranks,
+                   const Calibration& calibration) {
   check(config, step, tokens, num_ranks);
-  StepPlan plan;
-  plan.step = step;
-  for (std::int64_t position = 0; position < config.global_batch; ++position) {
-    plan.samples.push_back(draw(config, step * config.global_batch + position, tokens));
+  return place(config, step, samples_of_step(config, step, tokens), tokens, num_ranks, calibration);
+}
+
+StepPlan heaviest_step(const PlannerConfig& config, std::span<const std::int64_t> tokens,
+                       int num_ranks, const Calibration& calibration) {
+  check(config, 0, tokens, num_ranks);
+  std::vector<std::int64_t> clips(tokens.size());
+  std::iota(clips.begin(), clips.end(), std::int64_t{0});
+  std::stable_sort(clips.begin(), clips.end(), [&](std::int64_t a, std::int64_t b) {
+    return tokens[static_cast<std::size_t>(a)] > tokens[static_cast<std::size_t>(b)];
+  });
+  std::vector<PlannedSample> samples;
+  for (std::int64_t i = 0; i < config.global_batch; ++i) {
+    PlannedSample sample;
+    sample.global_index = i;
+    sample.clip = clips[static_cast<std::size_t>(i) % clips.size()];
+    samples.push_back(sample);
   }
-  plan.balance = balance_over_ranks(plan.samples, num_ranks);
-  return plan;
+  return place(config, 0, samples, tokens, num_ranks, calibration);
+}
+
+std::string hash_plan(const StepPlan& plan) {
+  std::vector<std::int64_t> numbers = {plan.step};
+  numbers.reserve(1 + 4 * plan.samples.size());
+  for (const PlannedSample& sample : plan.samples) {
+    numbers.insert(numbers.end(), {sample.global_index, sample.clip, sample.seat.first_rank,
+                                   sample.seat.sp_degree});
+  }
+  return hash_bytes(std::as_bytes(std::span(numbers)));
 }
 
 }  // namespace zoetrope::data

@@ -46,6 +46,13 @@ void DitTask::check_corpus() const {
   ZOETROPE_CHECK_CONFIG(config_.dit.global_batch >= mesh_.num_batches(), "dit.global_batch ",
                         config_.dit.global_batch, " gives some of ", mesh_.num_batches(),
                         " ranks no sample");
+  ZOETROPE_CHECK_CONFIG(config_.dit.planner.max_sp_degree == 1, "dit.planner.max_sp_degree is ",
+                        config_.dit.planner.max_sp_degree,
+                        ": this transformer runs each sample on one rank, expected 1");
+  ZOETROPE_CHECK_CONFIG(
+      config_.dit.planner.calibrate_every == 0 || mesh_.size(launch::Axis::kSequence) == 1,
+      "dit.planner.calibrate_every measures ranks that run whole samples: mesh.sequence is ",
+      mesh_.size(launch::Axis::kSequence), ", expected 1");
   for (const data::ClipRecord& clip : clips) {
     ZOETROPE_CHECK_CONFIG(clip.latent_channels == dit.in_channels, "corpus ",
                           corpus_.folder().string(), " has ", clip.latent_channels,
@@ -65,30 +72,65 @@ void DitTask::check_corpus() const {
 
 void DitTask::start(std::int64_t first_step) {
   data::LoaderConfig loader;
+  loader.planner = config_.dit.planner;
   loader.planner.global_batch = config_.dit.global_batch;
   loader.planner.seed = static_cast<std::uint64_t>(config_.seed);
   loader.caption_dropout = config_.dit.caption_dropout;
   loader.prefetch_steps = static_cast<int>(config_.dit.prefetch_steps);
   loader.num_threads = static_cast<int>(config_.dit.loader_threads);
   loader.ram_cache_bytes = config_.dit.ram_cache_mb << 20;
+  first_step_ = first_step;
+  if (calibrations_.empty()) calibrations_ = {data::starting_calibration(loader.planner)};
   loader_ = std::make_unique<data::Loader>(corpus_, loader, tokens_, mesh_.batch(),
-                                           mesh_.num_batches(), first_step);
+                                           mesh_.num_batches(), first_step, calibrations_);
+}
+
+void DitTask::rehearse() {
+  if (config_.dit.planner.rehearse) forward_backward(loader_->load_heaviest());
 }
 
 LocalStep DitTask::forward_backward(std::int64_t step) {
-  const auto start = std::chrono::steady_clock::now();
+  using Clock = std::chrono::steady_clock;
+  const auto seconds = [](auto duration) {
+    return std::chrono::duration<double>(duration).count();
+  };
+  const auto start = Clock::now();
   const data::LoadedStep loaded = loader_->next();
-  LocalStep local;
-  local.data_wait_s =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto ready = Clock::now();
   ZOETROPE_CHECK(loaded.plan.step == step, "loader is at step ", loaded.plan.step, ", not ", step);
+  LocalStep local = forward_backward(loaded);
+  local.data_wait_s = seconds(ready - start);
+  calibrate(loaded, seconds(Clock::now() - ready));
+  return local;
+}
 
+void DitTask::calibrate(const data::LoadedStep& loaded, double seconds) {
+  const data::PlannerConfig& planner = config_.dit.planner;
+  const std::int64_t step = loaded.plan.step;
+  if (planner.calibrate_every == 0) return;
+  data::PackContents pack;
+  for (const data::LoadedSample& sample : loaded.samples) {
+    pack.add(tokens_[static_cast<std::size_t>(sample.plan.clip)],
+             data::shared_cost(1, sample.plan.seat.sp_degree, planner.sp_overhead));
+  }
+  // The first step after a start allocates, too: its time says nothing about the others.
+  if (step > first_step_ && !loaded.samples.empty()) calibrator_.measure(pack, seconds);
+  while (calibrations_.size() > 1 && calibrations_[1].from_step <= step + 1) {
+    calibrations_.erase(calibrations_.begin());
+  }
+  if (step % planner.calibrate_every != 0) return;
+  calibrations_.push_back(
+      calibrator_.publish(calibrations_.back(), step + loader_->lead_steps(), mesh_.world()));
+  loader_->calibrate(calibrations_.back());
+}
+
+LocalStep DitTask::forward_backward(const data::LoadedStep& loaded) {
   CollateConfig collating;
   collating.seed = static_cast<std::uint64_t>(config_.seed);
   collating.global_batch = config_.dit.global_batch;
   collating.patch = config_.dit.model.patch_size;
   collating.flow = config_.dit.flow;
-  const PackedBatch batch = collate(loaded.samples, step, collating);
+  const PackedBatch batch = collate(loaded.samples, loaded.plan.step, collating);
 
   const auto compute_type = config_.precision == "bf16" ? at::kBFloat16 : at::kFloat;
   const model::SequencePlan plan(batch.target_TK.size(0), &mesh_.group(launch::Axis::kSequence));
@@ -97,7 +139,9 @@ LocalStep DitTask::forward_backward(std::int64_t step) {
   const at::Tensor loss = (errors_TK * plan.mine(batch.weight_T1)).sum();
   loss.backward();
 
+  LocalStep local;
   local.loss = loss.item<double>();
+  local.plan_hash = data::hash_plan(loaded.plan);
   local.balance = loaded.plan.balance;
   // The ranks of a sequence have the same samples: one of them counts.
   if (mesh_.index(launch::Axis::kSequence) > 0) return local;
@@ -123,6 +167,25 @@ Json DitTask::context() const {
   return Json{{"vae", header.value("vae", Json())},
               {"text_encoder", header.value("text_encoder", Json())},
               {"fps", header.value("fps", 0.0)}};
+}
+
+Json DitTask::state() const {
+  Json records = Json::array();
+  for (const data::Calibration& record : calibrations_) {
+    records.push_back(data::calibration_to_json(record));
+  }
+  return Json{{"calibrations", records}};
+}
+
+void DitTask::load_state(const Json& state) {
+  calibrations_.clear();
+  for (const Json& json : state.at("calibrations")) {
+    data::Calibration record = data::calibration_from_json(json, "state.json");
+    // On another number of ranks the costs still hold; who is fast must be measured again.
+    if (record.speeds.size() != static_cast<std::size_t>(mesh_.num_batches()))
+      record.speeds.clear();
+    calibrations_.push_back(std::move(record));
+  }
 }
 
 std::string DitTask::describe() {

@@ -22,6 +22,7 @@ struct LocalStep {
   double flops = 0;    // useful: no padding, no recomputation
   double balance = 1;  // of the step's plan; the same on every rank
   double data_wait_s = 0;
+  std::string plan_hash;  // of the step's plan; ranks must agree
 };
 
 class Task {
@@ -32,6 +33,9 @@ class Task {
   virtual void init_weights(std::uint64_t seed) = 0;
   // Starts loading; the next forward_backward is `first_step` (from 1).
   virtual void start(std::int64_t first_step) = 0;
+  // A forward and backward pass that leaves nothing behind but gradients, so that a step that is
+  // too large fails before training; does nothing unless the config asks for it.
+  virtual void rehearse() {}
   // Adds the gradients of this rank's part of the global mean loss to the parameters' gradients.
   virtual LocalStep forward_backward(std::int64_t step) = 0;
   // The model as a folder that diffusers loads, with the module's present weights, in fp32.
@@ -41,6 +45,9 @@ class Task {
   virtual Json model_config() const = 0;
   // What a sampler must know beside the weights (VAE, text encoder); kept in the checkpoint.
   virtual Json context() const = 0;
+  // What a resumed run needs beside weights and moments; load_state comes before start.
+  virtual Json state() const { return Json::object(); }
+  virtual void load_state(const Json&) {}
   // One line a fact for --dry-run.
   virtual std::string describe() = 0;
 };

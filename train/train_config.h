@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/config.h"
+#include "data/planner.h"
 #include "launch/mesh.h"
 #include "model/dit_config.h"
 #include "model/flow.h"
@@ -72,6 +73,7 @@ struct DitTaskConfig {
   std::int64_t prefetch_steps = 2;
   std::int64_t loader_threads = 1;
   std::int64_t ram_cache_mb = 1024;
+  data::PlannerConfig planner;
   model::DitConfig model;
   model::FlowConfig flow;
   template <class Visitor>
@@ -84,6 +86,7 @@ struct DitTaskConfig {
     visit("loader_threads", loader_threads, "threads reading the corpus", between(1, 64));
     visit("ram_cache_mb", ram_cache_mb, "decoded records kept between epochs, MiB a rank",
           at_least(0));
+    visit("planner", planner, "where samples run, and what they cost");
     visit("model", model, "shape of the diffusion transformer");
     visit("flow", flow, "flow matching");
   }

@@ -25,6 +25,11 @@ std::string from_rank_zero(launch::Communicator& world, const std::string& mine)
   return world.all_gather(world.rank() == 0 ? mine : std::string())[0];
 }
 
+// The first 52 bits of a hash in hexadecimal: exact in a double.
+double plan_number(const std::string& hash) {
+  return hash.empty() ? 0 : static_cast<double>(std::stoull(hash.substr(0, 13), nullptr, 16));
+}
+
 // Sums over ranks of what each one did; parts keep their names.
 LocalStep sum_over_ranks(LocalStep local, launch::Communicator& world) {
   std::vector<double> values = {local.loss, static_cast<double>(local.samples),
@@ -37,9 +42,12 @@ LocalStep sum_over_ranks(LocalStep local, launch::Communicator& world) {
   local.flops = values[3];
   std::size_t next = 4;
   for (auto& [name, value] : local.parts) value = values[next++];
-  std::vector<double> slowest = {local.data_wait_s};
-  world.all_reduce_max(slowest);
-  local.data_wait_s = slowest[0];
+  const double plan = plan_number(local.plan_hash);
+  std::vector<double> largest = {local.data_wait_s, plan, -plan};
+  world.all_reduce_max(largest);
+  ZOETROPE_CHECK(largest[1] == -largest[2], "ranks have different plans of a step; rank ",
+                 world.rank(), " has ", local.plan_hash);
+  local.data_wait_s = largest[0];
   return local;
 }
 
@@ -97,6 +105,9 @@ void Trainer::start(const std::string& from) {
   ZOETROPE_CHECK_CONFIG(steps_done_ <= config_.steps, "checkpoint ", chosen, " is at step ",
                         steps_done_, ", the config ends at ", config_.steps);
   task_->start(steps_done_ + 1);
+  optimizer_->begin_gradients();
+  task_->rehearse();
+  optimizer_->finish_gradients();
   if (world_.rank() == 0) write_run_files();
 }
 
@@ -175,7 +186,8 @@ void Trainer::save(std::int64_t step) {
           write_json(to / "state.json", Json{{"step", step},
                                              {"skipped", skipped_},
                                              {"seed", config_.seed},
-                                             {"context", task_->context()}});
+                                             {"context", task_->context()},
+                                             {"task", task_->state()}});
           write_file_atomically(to / "config.yaml", print_config(config_));
         });
     prune_checkpoints(config_.run.dir, config_.checkpoint.keep_last);
@@ -203,6 +215,7 @@ void Trainer::load(const fs::path& checkpoint) {
   const Json state = read_json(checkpoint / "state.json");
   steps_done_ = state.at("step").get<std::int64_t>();
   skipped_ = state.at("skipped").get<std::int64_t>();
+  if (state.contains("task")) task_->load_state(state.at("task"));
   if (world_.rank() == 0) log_info("resuming from ", checkpoint.string());
 }
 

@@ -99,6 +99,43 @@ TEST_F(LoaderTest, RanksTogetherHaveWhatOneRankHas) {
   }
 }
 
+TEST_F(LoaderTest, CalibrationHoldsFromItsStepWhateverIsLoadedAhead) {
+  Calibration record{0, {0, 1, 0}, {1, 3}};  // rank 1 is three times as fast
+  config_.num_threads = 3;
+  config_.prefetch_steps = 5;
+  Loader loader(*corpus_, config_, tokens_, 0, 2, 4);
+  std::vector<LoadedStep> steps = {loader.next()};
+  record.from_step = 4 + loader.lead_steps();
+  loader.calibrate(record);
+  while (steps.back().plan.step < record.from_step + 3) steps.push_back(loader.next());
+  const auto plain = take(config_, 4, static_cast<int>(steps.size()), 0, 2);
+  bool moved = false;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const bool same = hash_plan(steps[i].plan) == hash_plan(plain[i].plan);
+    if (steps[i].plan.step < record.from_step) {
+      EXPECT_TRUE(same) << "step " << steps[i].plan.step;
+    }
+    moved = moved || !same;
+  }
+  EXPECT_TRUE(moved);
+  EXPECT_LT(steps.back().samples.size(), 3u);
+  // A run that resumes with both records has the same steps.
+  const Calibration first = starting_calibration(config_.planner);
+  Loader resumed(*corpus_, config_, tokens_, 0, 2, record.from_step - 1, {first, record});
+  std::vector<LoadedStep> again;
+  for (int i = 0; i < 5; ++i) again.push_back(resumed.next());
+  expect_equal(again, {steps.end() - 5, steps.end()});
+  record.from_step = 4;
+  EXPECT_THAT(message_of<Error>([&] { loader.calibrate(record); }), HasSubstr("too late"));
+}
+
+TEST_F(LoaderTest, HeaviestStepHoldsTheLongestClips) {
+  Loader loader(*corpus_, config_, tokens_, 0, 1, 0);
+  std::set<std::int64_t> clips;
+  for (const LoadedSample& sample : loader.load_heaviest().samples) clips.insert(sample.plan.clip);
+  EXPECT_EQ(clips, (std::set<std::int64_t>{11, 12, 13, 14, 15, 16}));
+}
+
 TEST_F(LoaderTest, DropsAndChoosesCaptionsAtTheAskedRates) {
   config_.caption_dropout = 0.3;
   config_.planner.global_batch = 100;

@@ -22,13 +22,24 @@ std::vector<std::int64_t> lengths(int count) {
   return tokens;
 }
 
+StepPlan plan_step(const PlannerConfig& config, std::int64_t step,
+                   std::span<const std::int64_t> tokens, int num_ranks) {
+  return plan_step(config, step, tokens, num_ranks, starting_calibration(config));
+}
+
+std::vector<PlannedSample> as_drawn(StepPlan plan) {
+  std::sort(plan.samples.begin(), plan.samples.end(),
+            [](const auto& a, const auto& b) { return a.global_index < b.global_index; });
+  return plan.samples;
+}
+
 TEST(Planner, EveryClipComesExactlyOnceAnEpochThoughBatchesStraddleEpochs) {
   const auto tokens = lengths(37);
   PlannerConfig config;
   config.global_batch = 10;
   std::vector<std::int64_t> drawn;
   for (int step = 0; step < 37; ++step) {
-    for (const PlannedSample& sample : plan_step(config, step, tokens, 3).samples) {
+    for (const PlannedSample& sample : as_drawn(plan_step(config, step, tokens, 3))) {
       EXPECT_EQ(sample.global_index, static_cast<std::int64_t>(drawn.size()));
       drawn.push_back(sample.clip);
     }
@@ -44,18 +55,20 @@ TEST(Planner, EveryClipComesExactlyOnceAnEpochThoughBatchesStraddleEpochs) {
   EXPECT_EQ(orders.size(), 10u);  // each epoch has its own order
 }
 
-TEST(Planner, RankCountDoesNotChangeTheSamples) {
+TEST(Planner, RanksAndCalibrationDoNotChangeTheSamples) {
   const auto tokens = lengths(100);
   const PlannerConfig config;
   for (int step = 0; step < 5; ++step) {
-    const StepPlan one = plan_step(config, step, tokens, 1);
+    const auto one = as_drawn(plan_step(config, step, tokens, 1));
     for (const int num_ranks : {2, 7, 32, 40}) {
-      const StepPlan many = plan_step(config, step, tokens, num_ranks);
-      ASSERT_EQ(many.samples.size(), one.samples.size());
-      for (std::size_t i = 0; i < one.samples.size(); ++i) {
-        EXPECT_EQ(many.samples[i].clip, one.samples[i].clip);
-        EXPECT_EQ(many.samples[i].global_index, one.samples[i].global_index);
-        EXPECT_EQ(many.samples[i].cost, one.samples[i].cost);
+      Calibration calibration{0, {1e-3, 1e-6, 1e-10}, {}};
+      calibration.speeds.assign(static_cast<std::size_t>(num_ranks), 1);
+      calibration.speeds.back() = 0.5;
+      const auto many = as_drawn(plan_step(config, step, tokens, num_ranks, calibration));
+      ASSERT_EQ(many.size(), one.size());
+      for (std::size_t i = 0; i < one.size(); ++i) {
+        EXPECT_EQ(many[i].clip, one[i].clip);
+        EXPECT_EQ(many[i].global_index, one[i].global_index);
       }
     }
   }
@@ -82,8 +95,8 @@ TEST(Planner, EveryRankHasASampleWhenThereAreEnough) {
   for (const int num_ranks : {1, 5, 31, 32, 33}) {
     std::set<int> used;
     for (const auto& sample : plan_step(config, 0, tokens, num_ranks).samples) {
-      EXPECT_LT(sample.rank, num_ranks);
-      used.insert(sample.rank);
+      EXPECT_LT(sample.seat.first_rank, num_ranks);
+      used.insert(sample.seat.first_rank);
     }
     EXPECT_EQ(used.size(), static_cast<std::size_t>(std::min(num_ranks, 32)));
   }
@@ -91,8 +104,8 @@ TEST(Planner, EveryRankHasASampleWhenThereAreEnough) {
 
 TEST(Planner, CostIsLinearPlusQuadraticInTokens) {
   PlannerConfig config;
-  config.linear = 3;
-  config.quadratic = 0.5;
+  config.per_token = 3;
+  config.per_token_squared = 0.5;
   const std::vector<std::int64_t> tokens = {10};
   EXPECT_DOUBLE_EQ(plan_step(config, 0, tokens, 1).samples[0].cost, 3 * 10 + 0.5 * 100);
 }
@@ -108,7 +121,7 @@ TEST(Planner, LoadsStayWithinTheBoundOfLongestProcessingTimeFirst) {
       std::map<int, double> load;
       double total = 0, dearest = 0;
       for (const auto& sample : plan.samples) {
-        load[sample.rank] += sample.cost;
+        load[sample.seat.first_rank] += sample.cost;
         total += sample.cost;
         dearest = std::max(dearest, sample.cost);
       }
@@ -127,7 +140,8 @@ TEST(Planner, EqualCostsAreDealtInOrder) {
   PlannerConfig config;
   config.global_batch = 8;
   const StepPlan plan = plan_step(config, 0, tokens, 4);
-  for (int i = 0; i < 8; ++i) EXPECT_EQ(plan.samples[static_cast<std::size_t>(i)].rank, i % 4);
+  for (int i = 0; i < 8; ++i)
+    EXPECT_EQ(plan.samples[static_cast<std::size_t>(i)].seat.first_rank, i % 4);
   EXPECT_EQ(plan.balance, 1);
 }
 
@@ -141,8 +155,67 @@ TEST(Planner, RefusesWhatCannotBePlanned) {
   config.global_batch = 0;
   EXPECT_THROW(plan_step(config, 0, one, 1), ConfigError);
   config = {};
-  config.linear = 0;
+  config.per_token = config.per_token_squared = 0;
   EXPECT_THROW(plan_step(config, 0, one, 1), ConfigError);
+}
+
+TEST(Planner, OutliersWaitForTheEndOfTheirWindowAndNoneIsLost) {
+  const auto tokens = lengths(60);
+  PlannerConfig config;
+  config.global_batch = 10;
+  config.delay_window = 3;
+  config.outlier_tokens = 40000;
+  for (int window = 0; window < 4; ++window) {
+    std::set<std::int64_t> seen;
+    bool outliers = false;
+    for (int step = 3 * window; step < 3 * window + 3; ++step) {
+      const StepPlan plan = plan_step(config, step, tokens, 4);
+      ASSERT_EQ(plan.samples.size(), 10u);
+      std::size_t num_long = 0;
+      for (const PlannedSample& sample : plan.samples) {
+        EXPECT_TRUE(seen.insert(sample.global_index).second);
+        EXPECT_EQ(sample.global_index / 30, window);
+        num_long += tokens[static_cast<std::size_t>(sample.clip)] > config.outlier_tokens;
+      }
+      if (outliers) {
+        EXPECT_EQ(num_long, 10u) << "step " << step;
+      }
+      outliers = num_long > 0;
+    }
+    EXPECT_TRUE(outliers);
+  }
+  config.outlier_tokens = 0;
+  PlannerConfig plain;
+  plain.global_batch = 10;
+  EXPECT_EQ(hash_plan(plan_step(config, 4, tokens, 4)), hash_plan(plan_step(plain, 4, tokens, 4)));
+}
+
+TEST(Planner, NoStepHasMoreTokensThanTheHeaviest) {
+  const auto tokens = lengths(300);
+  PlannerConfig config;
+  config.global_batch = 25;
+  const auto total = [&](const StepPlan& plan) {
+    std::int64_t sum = 0;
+    for (const auto& sample : plan.samples) sum += tokens[static_cast<std::size_t>(sample.clip)];
+    return sum;
+  };
+  const auto heaviest = total(heaviest_step(config, tokens, 4, starting_calibration(config)));
+  for (int step = 0; step < 40; ++step) {
+    EXPECT_LT(total(plan_step(config, step, tokens, 4)), heaviest);
+  }
+}
+
+TEST(Planner, HashTellsPlansApart) {
+  const auto tokens = lengths(100);
+  const PlannerConfig config;
+  std::set<std::string> hashes;
+  for (const int num_ranks : {1, 2, 3}) {
+    for (int step = 0; step < 5; ++step) {
+      const StepPlan plan = plan_step(config, step, tokens, num_ranks);
+      EXPECT_EQ(hash_plan(plan), hash_plan(plan_step(config, step, tokens, num_ranks)));
+      EXPECT_TRUE(hashes.insert(hash_plan(plan)).second);
+    }
+  }
 }
 
 }  // namespace
