@@ -208,13 +208,16 @@ std::optional<SkipReason> FrameConverter::prepare_scaler(const AVFrame& picture,
   av_opt_set_int(scaler_.get(), "src_format", picture.format, 0);
   av_opt_set_int(scaler_.get(), "dstw", target.width, 0);
   av_opt_set_int(scaler_.get(), "dsth", target.height, 0);
-  av_opt_set_int(scaler_.get(), "dst_format", is_hdr(picture) ? AV_PIX_FMT_RGB48 : AV_PIX_FMT_RGB24,
-                 0);
+  av_opt_set_int(scaler_.get(), "dst_format",
+                 is_hdr(picture) ? AV_PIX_FMT_YUV444P16 : AV_PIX_FMT_RGB24, 0);
   av_opt_set_int(scaler_.get(), "sws_flags", kScalerFlags, 0);
   set_chroma_position(scaler_.get(), picture, *description);
   const int full_range = picture.color_range == AVCOL_RANGE_JPEG ? 1 : 0;
+  // RGB is full range. HDR stays as it is until it is tone-mapped.
+  const int out_matrix = is_hdr(picture) ? matrix : SWS_CS_ITU709;
   sws_setColorspaceDetails(scaler_.get(), sws_getCoefficients(matrix), full_range,
-                           sws_getCoefficients(SWS_CS_ITU709), 1, 0, 1 << 16, 1 << 16);
+                           sws_getCoefficients(out_matrix), is_hdr(picture) ? full_range : 1, 0,
+                           1 << 16, 1 << 16);
   if (const int code = sws_init_context(scaler_.get(), nullptr, nullptr); code < 0) {
     scaler_.reset();
     return SkipReason{"pixel_format_unsupported",
@@ -232,25 +235,36 @@ std::optional<SkipReason> FrameConverter::refuse_colours(const AVFrame& picture)
                       concat("transfer ", av_color_transfer_name(picture.color_trc),
                              " needs tone mapping to become 8-bit RGB")};
   }
-  if (picture.color_primaries == AVCOL_PRI_BT2020 ||
-      picture.color_primaries == AVCOL_PRI_UNSPECIFIED)
+  const auto* format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(picture.format));
+  const bool bt2020 = picture.color_primaries == AVCOL_PRI_BT2020 ||
+                      picture.color_primaries == AVCOL_PRI_UNSPECIFIED;
+  if (bt2020 && picture.colorspace == AVCOL_SPC_BT2020_NCL && format != nullptr && is_yuv(*format))
     return std::nullopt;
-  const char* name = av_color_primaries_name(picture.color_primaries);
+  const char* primaries = av_color_primaries_name(picture.color_primaries);
+  const char* matrix = av_color_space_name(picture.colorspace);
   return SkipReason{"colour_unsupported",
-                    concat("HDR with primaries ", name ? name : "unknown", ", not BT.2020")};
+                    concat("HDR with primaries ", primaries ? primaries : "unknown", " and matrix ",
+                           matrix ? matrix : "unknown", ", not bt2020 and bt2020nc")};
 }
 
 // The first picture's peak holds for the whole clip.
 void FrameConverter::tone_map(const AVFrame& picture) {
   if (!tone_map_) {
+    const auto* format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(picture.format));
     const bool pq = picture.color_trc == AVCOL_TRC_SMPTE2084;
-    tone_map_.emplace(pq ? HdrTransfer::kPq : HdrTransfer::kHlg, peak_nits(picture));
+    tone_map_.emplace(HdrFormat{.transfer = pq ? HdrTransfer::kPq : HdrTransfer::kHlg,
+                                .peak_nits = peak_nits(picture),
+                                .full_range = picture.color_range == AVCOL_RANGE_JPEG,
+                                .depth = format->comp[0].depth});
   }
-  const auto values = static_cast<std::size_t>(hdr_frame_->width) * 3;
+  const auto width = static_cast<std::size_t>(hdr_frame_->width);
   for (int y = 0; y < hdr_frame_->height; ++y) {
-    const std::uint8_t* row = hdr_frame_->data[0] + std::ptrdiff_t{y} * hdr_frame_->linesize[0];
-    tone_map_->map({reinterpret_cast<const std::uint16_t*>(row), values},
-                   scaled_frame_->data[0] + std::ptrdiff_t{y} * scaled_frame_->linesize[0]);
+    auto plane = [&](int index) {
+      return reinterpret_cast<const std::uint16_t*>(
+          hdr_frame_->data[index] + std::ptrdiff_t{y} * hdr_frame_->linesize[index]);
+    };
+    tone_map_->map_row({plane(0), width}, plane(1), plane(2),
+                       scaled_frame_->data[0] + std::ptrdiff_t{y} * scaled_frame_->linesize[0]);
   }
 }
 
@@ -289,7 +303,7 @@ std::optional<SkipReason> FrameConverter::convert(const AVFrame& picture,
   if (auto reason = prepare_scaler(picture, target)) return reason;
   if (auto reason = make_room(scaled_frame_, AV_PIX_FMT_RGB24, target)) return reason;
   if (is_hdr(picture)) {
-    if (auto reason = make_room(hdr_frame_, AV_PIX_FMT_RGB48, target)) return reason;
+    if (auto reason = make_room(hdr_frame_, AV_PIX_FMT_YUV444P16, target)) return reason;
   }
   AVFrame& scaled = is_hdr(picture) ? *hdr_frame_ : *scaled_frame_;
   const int rows = sws_scale(scaler_.get(), picture.data, picture.linesize, 0, picture.height,

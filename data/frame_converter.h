@@ -70,7 +70,7 @@ class FrameConverter {
   PictureSize crop_;    // what comes out
   ScalerKey key_;
   UniqueSws scaler_;
-  UniqueFrame hdr_frame_;  // RGB48, before tone mapping
+  UniqueFrame hdr_frame_;  // YUV444P16, before tone mapping
   std::optional<ToneMap> tone_map_;
   UniqueFrame scaled_frame_;  // RGB24 in the stored orientation
 };
