@@ -1,10 +1,12 @@
-// RFC 4180 CSV: read_csv of source_list.h.
+// See csv.h.
+
+#include "data/csv.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "data/source_list.h"
 
 namespace zoetrope::data {
 
@@ -15,12 +17,11 @@ constexpr const char* kByteOrderMark = "\xEF\xBB\xBF";  // spreadsheets put it b
 // Walks the text once; a field is quoted when its first character is a quote.
 class CsvParser {
  public:
-  CsvParser(const std::string& text, std::string origin) : text_(text), origin_(std::move(origin)) {
-    if (text_.compare(0, 3, kByteOrderMark) == 0) at_ = 3;
+  CsvParser(std::string_view text, std::string origin) : text_(text), origin_(std::move(origin)) {
+    if (text_.starts_with(kByteOrderMark)) at_ = 3;
   }
 
-  std::vector<CsvRow> rows() {
-    std::vector<CsvRow> rows;
+  void for_each_row(const std::function<void(const CsvRow&)>& use) {
     while (at_ < text_.size()) {
       CsvRow row{line_, {}};
       bool more = true;
@@ -31,16 +32,15 @@ class CsvParser {
       }
       end_line();
       const bool blank = row.fields.size() == 1 && row.fields[0].empty();
-      if (!blank) rows.push_back(std::move(row));
+      if (!blank) use(row);
     }
-    return rows;
   }
 
  private:
   std::string field() {
     if (at_ < text_.size() && text_[at_] == '"') return quoted();
     const std::size_t end = std::min(text_.find_first_of(",\r\n", at_), text_.size());
-    std::string value = text_.substr(at_, end - at_);
+    std::string value(text_.substr(at_, end - at_));
     at_ = end;
     return value;
   }
@@ -68,7 +68,7 @@ class CsvParser {
     ++line_;
   }
 
-  const std::string& text_;
+  std::string_view text_;
   std::string origin_;
   std::size_t at_ = 0;
   int line_ = 1;
@@ -76,9 +76,12 @@ class CsvParser {
 
 }  // namespace
 
-std::vector<CsvRow> read_csv(const std::filesystem::path& path) {
-  const std::string text = read_file(path);
-  return CsvParser(text, path.string()).rows();
+void for_each_csv_row(const std::filesystem::path& path,
+                      const std::function<void(const CsvRow&)>& use) {
+  const MappedFile file(path);
+  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
+                              file.bytes().size());
+  CsvParser(text, path.string()).for_each_row(use);
 }
 
 }  // namespace zoetrope::data

@@ -19,20 +19,23 @@ nlohmann::json skip_to_json(const SkipReason& reason) {
   return {{"skip", {{"code", reason.code}, {"detail", reason.detail}}}};
 }
 
-nlohmann::json probe(const std::string& path) {
-  const auto info = probe_video(path);
+MediaFile media_from_json(const nlohmann::json& header, const std::string& path) {
+  if (!header.contains("offset")) return {path, 0, 0, false};
+  return {path, header.at("offset"), header.at("bytes"), true};
+}
+
+nlohmann::json probe(const MediaFile& media) {
+  const auto info = probe_video(media);
   if (skipped(info)) return skip_to_json(std::get<SkipReason>(info));
   return {{"info", info_to_json(std::get<VideoInfo>(info))}};
 }
 
-nlohmann::json decode(const nlohmann::json& header, const std::string& path,
-                      DecoderSocket& socket) {
-  DecodeRequest request = request_from_json(header);
-  request.path = path;
+nlohmann::json decode(const nlohmann::json& header, const MediaFile& media, DecoderSocket& socket) {
+  const DecodeRequest request = request_from_json(header);
   const std::uint64_t limit_bytes = header.at("output_bytes");
   std::uint64_t sent_bytes = 0;
   bool too_large = false;
-  const auto rate = decode_video(request, [&](const RgbPicture& picture) {
+  const auto rate = decode_video(media, request, [&](const RgbPicture& picture) {
     sent_bytes += picture.rgb.size();
     too_large = sent_bytes > limit_bytes;
     if (too_large) return false;
@@ -52,7 +55,8 @@ nlohmann::json decode(const nlohmann::json& header, const std::string& path,
 nlohmann::json answer(const nlohmann::json& header, const std::string& path,
                       DecoderSocket& socket) {
   try {
-    return header.at("op") == "probe" ? probe(path) : decode(header, path, socket);
+    const MediaFile media = media_from_json(header, path);
+    return header.at("op") == "probe" ? probe(media) : decode(header, media, socket);
   } catch (const std::bad_alloc&) {
     return skip_to_json({"out_of_memory", "decoding hit the memory limit"});
   } catch (const Error& error) {

@@ -108,7 +108,8 @@ nlohmann::json request_to_json(const DecodeRequest& request) {
                            {"fps", request.fps},
                            {"max_frames", request.max_frames},
                            {"max_pixels", request.max_pixels},
-                           {"size_multiple", request.size_multiple}};
+                           {"size_multiple", request.size_multiple},
+                           {"tone_map_hdr", request.tone_map_hdr}};
   if (std::isfinite(request.end_s)) header["end_s"] = request.end_s;
   return header;
 }
@@ -121,6 +122,7 @@ DecodeRequest request_from_json(const nlohmann::json& header) {
   request.max_frames = header.at("max_frames");
   request.max_pixels = header.at("max_pixels");
   request.size_multiple = header.at("size_multiple");
+  request.tone_map_hdr = header.at("tone_map_hdr");
   return request;
 }
 

@@ -19,6 +19,9 @@ constexpr int kLargestSdHeight = 576;  // without a tag, up to here BT.601, abov
 constexpr int kScalerFlags =
     SWS_BICUBIC | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP;
 
+constexpr unsigned kMostNits = 10000;  // the end of PQ
+constexpr double kUsualNits = 1000;
+
 bool is_hdr(const AVFrame& picture) {
   return picture.color_trc == AVCOL_TRC_SMPTE2084 || picture.color_trc == AVCOL_TRC_ARIB_STD_B67;
 }
@@ -69,6 +72,37 @@ void set_chroma_position(SwsContext* scaler, const AVFrame& picture,
   if (format.log2_chroma_h != 0) {
     av_opt_set_int(scaler, "src_v_chr_pos", top ? 0 : bottom ? 256 : 128, 0);
   }
+}
+
+// The brightest light of an HDR picture: what the file says, else the usual mastering screen.
+double peak_nits(const AVFrame& picture) {
+  const AVFrameSideData* light =
+      av_frame_get_side_data(&picture, AV_FRAME_DATA_CONTENT_LIGHT_LEVEL);
+  if (light != nullptr) {
+    const auto* level = reinterpret_cast<const AVContentLightMetadata*>(light->data);
+    if (level->MaxCLL > 0) return std::min(level->MaxCLL, kMostNits);
+  }
+  const AVFrameSideData* mastering =
+      av_frame_get_side_data(&picture, AV_FRAME_DATA_MASTERING_DISPLAY_METADATA);
+  if (mastering != nullptr) {
+    const auto* screen = reinterpret_cast<const AVMasteringDisplayMetadata*>(mastering->data);
+    const AVRational most = screen->max_luminance;
+    if (screen->has_luminance && most.num > 0 && most.den > 0)
+      return std::min(av_q2d(most), double{kMostNits});
+  }
+  return kUsualNits;
+}
+
+std::optional<SkipReason> make_room(UniqueFrame& frame, AVPixelFormat format, PictureSize size) {
+  if (frame && frame->width == size.width && frame->height == size.height) return std::nullopt;
+  frame.reset(av_frame_alloc());
+  ZOETROPE_CHECK(frame != nullptr, "no memory for a frame");
+  frame->format = format;
+  frame->width = size.width;
+  frame->height = size.height;
+  const int code = av_frame_get_buffer(frame.get(), 0);
+  if (code < 0) return SkipReason{"out_of_memory", av_error_text(code)};
+  return std::nullopt;
 }
 
 // swscale takes every gray picture as full range; a limited one is stretched here.
@@ -154,7 +188,8 @@ std::optional<SkipReason> FrameConverter::choose_size(const AVFrame& picture,
 std::optional<SkipReason> FrameConverter::prepare_scaler(const AVFrame& picture,
                                                          PictureSize target) {
   const ScalerKey key{picture.width,      picture.height,      picture.format,
-                      picture.colorspace, picture.color_range, picture.chroma_location};
+                      picture.colorspace, picture.color_range, picture.chroma_location,
+                      is_hdr(picture)};
   if (scaler_ && key == key_) return std::nullopt;
   const auto format = static_cast<AVPixelFormat>(picture.format);
   const AVPixFmtDescriptor* description = av_pix_fmt_desc_get(format);
@@ -173,12 +208,16 @@ std::optional<SkipReason> FrameConverter::prepare_scaler(const AVFrame& picture,
   av_opt_set_int(scaler_.get(), "src_format", picture.format, 0);
   av_opt_set_int(scaler_.get(), "dstw", target.width, 0);
   av_opt_set_int(scaler_.get(), "dsth", target.height, 0);
-  av_opt_set_int(scaler_.get(), "dst_format", AV_PIX_FMT_RGB24, 0);
+  av_opt_set_int(scaler_.get(), "dst_format",
+                 is_hdr(picture) ? AV_PIX_FMT_YUV444P16 : AV_PIX_FMT_RGB24, 0);
   av_opt_set_int(scaler_.get(), "sws_flags", kScalerFlags, 0);
   set_chroma_position(scaler_.get(), picture, *description);
   const int full_range = picture.color_range == AVCOL_RANGE_JPEG ? 1 : 0;
+  // RGB is full range. HDR stays as it is until it is tone-mapped.
+  const int out_matrix = is_hdr(picture) ? matrix : SWS_CS_ITU709;
   sws_setColorspaceDetails(scaler_.get(), sws_getCoefficients(matrix), full_range,
-                           sws_getCoefficients(SWS_CS_ITU709), 1, 0, 1 << 16, 1 << 16);
+                           sws_getCoefficients(out_matrix), is_hdr(picture) ? full_range : 1, 0,
+                           1 << 16, 1 << 16);
   if (const int code = sws_init_context(scaler_.get(), nullptr, nullptr); code < 0) {
     scaler_.reset();
     return SkipReason{"pixel_format_unsupported",
@@ -187,6 +226,46 @@ std::optional<SkipReason> FrameConverter::prepare_scaler(const AVFrame& picture,
   }
   key_ = key;
   return std::nullopt;
+}
+
+std::optional<SkipReason> FrameConverter::refuse_colours(const AVFrame& picture) const {
+  if (!is_hdr(picture)) return std::nullopt;
+  if (!request_.tone_map_hdr) {
+    return SkipReason{"hdr_unsupported",
+                      concat("transfer ", av_color_transfer_name(picture.color_trc),
+                             " needs tone mapping to become 8-bit RGB")};
+  }
+  const auto* format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(picture.format));
+  const bool bt2020 = picture.color_primaries == AVCOL_PRI_BT2020 ||
+                      picture.color_primaries == AVCOL_PRI_UNSPECIFIED;
+  if (bt2020 && picture.colorspace == AVCOL_SPC_BT2020_NCL && format != nullptr && is_yuv(*format))
+    return std::nullopt;
+  const char* primaries = av_color_primaries_name(picture.color_primaries);
+  const char* matrix = av_color_space_name(picture.colorspace);
+  return SkipReason{"colour_unsupported",
+                    concat("HDR with primaries ", primaries ? primaries : "unknown", " and matrix ",
+                           matrix ? matrix : "unknown", ", not bt2020 and bt2020nc")};
+}
+
+// The first picture's peak holds for the whole clip.
+void FrameConverter::tone_map(const AVFrame& picture) {
+  if (!tone_map_) {
+    const auto* format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(picture.format));
+    const bool pq = picture.color_trc == AVCOL_TRC_SMPTE2084;
+    tone_map_.emplace(HdrFormat{.transfer = pq ? HdrTransfer::kPq : HdrTransfer::kHlg,
+                                .peak_nits = peak_nits(picture),
+                                .full_range = picture.color_range == AVCOL_RANGE_JPEG,
+                                .depth = format->comp[0].depth});
+  }
+  const auto width = static_cast<std::size_t>(hdr_frame_->width);
+  for (int y = 0; y < hdr_frame_->height; ++y) {
+    auto plane = [&](int index) {
+      return reinterpret_cast<const std::uint16_t*>(
+          hdr_frame_->data[index] + std::ptrdiff_t{y} * hdr_frame_->linesize[index]);
+    };
+    tone_map_->map_row({plane(0), width}, plane(1), plane(2),
+                       scaled_frame_->data[0] + std::ptrdiff_t{y} * scaled_frame_->linesize[0]);
+  }
 }
 
 void FrameConverter::turn_and_crop(const Orientation& orientation,
@@ -215,33 +294,25 @@ void FrameConverter::turn_and_crop(const Orientation& orientation,
 std::optional<SkipReason> FrameConverter::convert(const AVFrame& picture,
                                                   const Orientation& orientation,
                                                   std::vector<std::uint8_t>& rgb) {
-  if (is_hdr(picture)) {
-    return SkipReason{"hdr_unsupported",
-                      concat("transfer ", av_color_transfer_name(picture.color_trc),
-                             " needs tone mapping to become 8-bit RGB")};
-  }
+  if (auto reason = refuse_colours(picture)) return reason;
   if (crop_.width == 0) {
     if (auto reason = choose_size(picture, orientation)) return reason;
   }
   PictureSize target = scaled_;
   if (orientation.transpose) std::swap(target.width, target.height);
   if (auto reason = prepare_scaler(picture, target)) return reason;
-  if (!scaled_frame_ || scaled_frame_->width != target.width ||
-      scaled_frame_->height != target.height) {
-    scaled_frame_.reset(av_frame_alloc());
-    ZOETROPE_CHECK(scaled_frame_ != nullptr, "no memory for a frame");
-    scaled_frame_->format = AV_PIX_FMT_RGB24;
-    scaled_frame_->width = target.width;
-    scaled_frame_->height = target.height;
-    const int code = av_frame_get_buffer(scaled_frame_.get(), 0);
-    if (code < 0) return SkipReason{"out_of_memory", av_error_text(code)};
+  if (auto reason = make_room(scaled_frame_, AV_PIX_FMT_RGB24, target)) return reason;
+  if (is_hdr(picture)) {
+    if (auto reason = make_room(hdr_frame_, AV_PIX_FMT_YUV444P16, target)) return reason;
   }
+  AVFrame& scaled = is_hdr(picture) ? *hdr_frame_ : *scaled_frame_;
   const int rows = sws_scale(scaler_.get(), picture.data, picture.linesize, 0, picture.height,
-                             scaled_frame_->data, scaled_frame_->linesize);
+                             scaled.data, scaled.linesize);
   if (rows != target.height) {
     return SkipReason{"pixel_format_unsupported",
                       concat("scaler gave ", rows, " of ", target.height, " rows")};
   }
+  if (is_hdr(picture)) tone_map(picture);
   rgb.resize(std::size_t{3} * crop_.width * crop_.height);
   turn_and_crop(orientation, rgb);
   const auto* description = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(picture.format));

@@ -8,6 +8,7 @@
 
 #include "data/ffmpeg.h"
 #include "data/frames.h"
+#include "data/tone_map.h"
 #include "data/video_reader.h"
 
 namespace zoetrope::data {
@@ -52,11 +53,14 @@ class FrameConverter {
  private:
   std::optional<SkipReason> choose_size(const AVFrame& picture, const Orientation& orientation);
   std::optional<SkipReason> prepare_scaler(const AVFrame& picture, PictureSize target);
+  std::optional<SkipReason> refuse_colours(const AVFrame& picture) const;
+  void tone_map(const AVFrame& picture);
   void turn_and_crop(const Orientation& orientation, std::vector<std::uint8_t>& rgb) const;
 
   // What a swscale context was made for.
   struct ScalerKey {
     int width = 0, height = 0, format = -1, colorspace = -1, range = -1, chroma = -1;
+    bool hdr = false;
     bool operator==(const ScalerKey&) const = default;
   };
 
@@ -66,6 +70,8 @@ class FrameConverter {
   PictureSize crop_;    // what comes out
   ScalerKey key_;
   UniqueSws scaler_;
+  UniqueFrame hdr_frame_;  // YUV444P16, before tone mapping
+  std::optional<ToneMap> tone_map_;
   UniqueFrame scaled_frame_;  // RGB24 in the stored orientation
 };
 

@@ -184,8 +184,8 @@ OrSkip<double> ClipSampler::run() {
 
 }  // namespace
 
-OrSkip<VideoInfo> probe_video(const std::filesystem::path& path) {
-  auto opened = VideoFile::open(path);
+OrSkip<VideoInfo> probe_video(const MediaFile& media) {
+  auto opened = VideoFile::open(media);
   if (skipped(opened)) return std::get<SkipReason>(opened);
   VideoFile& file = *std::get<std::unique_ptr<VideoFile>>(opened);
   VideoInfo info = file.info();
@@ -203,9 +203,9 @@ OrSkip<VideoInfo> probe_video(const std::filesystem::path& path) {
   return info;
 }
 
-OrSkip<double> decode_video(const DecodeRequest& request,
+OrSkip<double> decode_video(const MediaFile& media, const DecodeRequest& request,
                             const std::function<bool(const RgbPicture&)>& use) {
-  auto opened = VideoFile::open(request.path);
+  auto opened = VideoFile::open(media);
   if (skipped(opened)) return std::get<SkipReason>(opened);
   return ClipSampler(request, *std::get<std::unique_ptr<VideoFile>>(opened), use).run();
 }

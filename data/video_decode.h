@@ -11,7 +11,7 @@
 
 namespace zoetrope::data {
 
-OrSkip<VideoInfo> probe_video(const std::filesystem::path& path);
+OrSkip<VideoInfo> probe_video(const MediaFile& media);
 
 struct RgbPicture {
   double pts_s = 0;
@@ -20,11 +20,11 @@ struct RgbPicture {
   std::span<const std::uint8_t> rgb;  // valid during the call
 };
 
-// Calls `use` for each picture; it returns false to stop early. Returns the rate of the pictures, 0
-// for a still image. Holds one picture at a time. A clip ends at its first damaged picture, at a
-// change of shape, or where the request or the file ends; only a clip without any picture is a
-// SkipReason.
-OrSkip<double> decode_video(const DecodeRequest& request,
+// The request's own path is not looked at. Calls `use` for each picture; it returns false to stop
+// early. Returns the rate of the pictures, 0 for a still image. Holds one picture at a time. A clip
+// ends at its first damaged picture, at a change of shape, or where the request or the file ends;
+// only a clip without any picture is a SkipReason.
+OrSkip<double> decode_video(const MediaFile& media, const DecodeRequest& request,
                             const std::function<bool(const RgbPicture&)>& use);
 
 }  // namespace zoetrope::data

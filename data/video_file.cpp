@@ -28,6 +28,13 @@ int refuse_other_files(AVFormatContext*, AVIOContext**, const char*, int, AVDict
   return AVERROR(EACCES);
 }
 
+// FFmpeg's "subfile" shows a stretch of a file as a file.
+std::string url_of(const MediaFile& media) {
+  const std::string file = "file:" + media.path.string();
+  if (!media.is_member) return file;
+  return concat("subfile,,start,", media.offset, ",end,", media.offset + media.bytes, ",,:", file);
+}
+
 bool is_accepted(const AVInputFormat& format) {
   // Names are comma lists on both sides; one shared name is enough.
   return av_match_list(format.name, kAcceptedFormats, ',') > 0;
@@ -75,9 +82,9 @@ double picture_duration_s(const AVFrame& frame, AVRational time_base) {
 
 }  // namespace
 
-OrSkip<std::unique_ptr<VideoFile>> VideoFile::open(const std::filesystem::path& path) {
+OrSkip<std::unique_ptr<VideoFile>> VideoFile::open(const MediaFile& media) {
   std::unique_ptr<VideoFile> file(new VideoFile);  // the constructor is private
-  file->path_ = path;
+  file->media_ = media;
   file->packet_.reset(av_packet_alloc());
   file->frame_.reset(av_frame_alloc());
   ZOETROPE_CHECK(file->packet_ && file->frame_, "no memory for a packet and a frame");
@@ -89,10 +96,9 @@ OrSkip<std::unique_ptr<VideoFile>> VideoFile::open(const std::filesystem::path& 
 
 std::optional<SkipReason> VideoFile::open_format() {
   AvOptions io_options;
-  io_options.set("protocol_whitelist", "file");
+  io_options.set("protocol_whitelist", "file,subfile");
   AVIOContext* io = nullptr;
-  int code = avio_open2(&io, ("file:" + path_.string()).c_str(), AVIO_FLAG_READ, nullptr,
-                        io_options.address());
+  int code = avio_open2(&io, url_of(media_).c_str(), AVIO_FLAG_READ, nullptr, io_options.address());
   if (code < 0) return SkipReason{"unreadable", av_error_text(code)};
   input_.reset();
   io_.reset(io);

@@ -4,7 +4,6 @@
 // same pictures.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -17,7 +16,7 @@ namespace zoetrope::data {
 
 class VideoFile {
  public:
-  static OrSkip<std::unique_ptr<VideoFile>> open(const std::filesystem::path& path);
+  static OrSkip<std::unique_ptr<VideoFile>> open(const MediaFile& media);
 
   VideoInfo info() const;
   bool is_image() const { return is_image_; }
@@ -52,7 +51,7 @@ class VideoFile {
   Picture describe(AVFrame& frame);
   void forget_position();
 
-  std::filesystem::path path_;
+  MediaFile media_;
   UniqueIo io_;  // outlives input_, which reads through it
   UniqueInput input_;
   UniqueCodec codec_;

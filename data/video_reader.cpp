@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "data/decoder_socket.h"
+#include "data/source_list.h"
 
 extern char** environ;
 
@@ -108,6 +109,16 @@ void check_request(const DecodeRequest& request) {
   ZOETROPE_CHECK(request.size_multiple >= 1 && request.frames_multiple >= 1, "size multiple ",
                  request.size_multiple, " and frames multiple ", request.frames_multiple,
                  " must be at least 1");
+}
+
+// A message about one file: its name as bytes, and which stretch of it when it lies in a tar.
+void send_request(const MediaFile& media, nlohmann::json header, DecoderSocket& socket) {
+  const std::string name = fs::absolute(media.path).string();
+  if (media.is_member) {
+    header["offset"] = media.offset;
+    header["bytes"] = media.bytes;
+  }
+  socket.send(header, {reinterpret_cast<const std::uint8_t*>(name.data()), name.size()});
 }
 
 SkipReason skip_from_json(const nlohmann::json& skip) {
@@ -202,10 +213,27 @@ struct VideoReader::Child {
 VideoReader::VideoReader(DecodeLimits limits) : limits_(limits) {}
 VideoReader::~VideoReader() = default;
 
+std::optional<SkipReason> VideoReader::find(const fs::path& path, MediaFile& media) {
+  try {
+    const auto found = files_.find(path);
+    if (!found || !found->is_member) {
+      media.path = path;
+      return refuse_path(path);
+    }
+    media = *found;
+  } catch (const Error& error) {
+    return SkipReason{"unreadable", error.what()};
+  }
+  if (access(media.path.c_str(), R_OK) != 0) return SkipReason{"unreadable", std::strerror(errno)};
+  if (media.bytes == 0) return SkipReason{"empty_file", "0 bytes"};
+  return std::nullopt;
+}
+
 // Starts a child when there is none, talks with it, and ends it when it crashed or hangs.
 template <class Result, class Talk>
 OrSkip<Result> VideoReader::ask(const fs::path& path, const Talk& talk) {
-  auto reason = refuse_path(path);
+  MediaFile media;
+  auto reason = find(path, media);
   while (!reason) {
     const bool reused = child_ && child_->alive();
     if (!reused) {
@@ -214,7 +242,7 @@ OrSkip<Result> VideoReader::ask(const fs::path& path, const Talk& talk) {
     }
     try {
       child_->socket->set_deadline(limits_.wall_s);
-      OrSkip<Result> result = talk(*child_->socket);
+      OrSkip<Result> result = talk(media, *child_->socket);
       if (!skipped(result)) return result;
       reason = std::get<SkipReason>(result);
     } catch (const DeadlinePassed&) {
@@ -235,45 +263,44 @@ OrSkip<Result> VideoReader::ask(const fs::path& path, const Talk& talk) {
       throw;
     }
   }
-  reason->detail = concat(path.string(), ": ", reason->detail);
+  reason->detail = concat(source_name(path), ": ", reason->detail);
   return *reason;
 }
 
 OrSkip<VideoInfo> VideoReader::probe(const fs::path& path) {
-  return ask<VideoInfo>(path, [&](DecoderSocket& socket) -> OrSkip<VideoInfo> {
-    const std::string name = fs::absolute(path).string();
-    socket.send({{"op", "probe"}},
-                {reinterpret_cast<const std::uint8_t*>(name.data()), name.size()});
-    std::uint64_t payload_bytes = 0;
-    const nlohmann::json answer = socket.receive(payload_bytes);
-    if (answer.contains("skip")) return skip_from_json(answer["skip"]);
-    return info_from_json(answer.at("info"));
-  });
+  return ask<VideoInfo>(path,
+                        [](const MediaFile& media, DecoderSocket& socket) -> OrSkip<VideoInfo> {
+                          send_request(media, {{"op", "probe"}}, socket);
+                          std::uint64_t payload_bytes = 0;
+                          const nlohmann::json answer = socket.receive(payload_bytes);
+                          if (answer.contains("skip")) return skip_from_json(answer["skip"]);
+                          return info_from_json(answer.at("info"));
+                        });
 }
 
 OrSkip<Frames> VideoReader::read(const DecodeRequest& request) {
   check_request(request);
-  return ask<Frames>(request.path, [&](DecoderSocket& socket) -> OrSkip<Frames> {
-    const std::string name = fs::absolute(request.path).string();
-    nlohmann::json header = request_to_json(request);
-    header["op"] = "decode";
-    header["output_bytes"] = limits_.output_bytes;
-    socket.send(header, {reinterpret_cast<const std::uint8_t*>(name.data()), name.size()});
-    Frames frames;
-    for (;;) {
-      std::uint64_t payload_bytes = 0;
-      const nlohmann::json answer = socket.receive(payload_bytes);
-      if (answer.contains("skip")) return skip_from_json(answer["skip"]);
-      if (answer.contains("frame")) {
-        append_frame(answer["frame"], payload_bytes, limits_.output_bytes, socket, frames);
-        continue;
-      }
-      frames.fps = answer.at("done").at("fps");
-      if (frames.num_frames == 0) throw PeerLost("done without a frame");
-      trim_end(frames, request.frames_multiple);
-      return frames;
-    }
-  });
+  return ask<Frames>(
+      request.path, [&](const MediaFile& media, DecoderSocket& socket) -> OrSkip<Frames> {
+        nlohmann::json header = request_to_json(request);
+        header["op"] = "decode";
+        header["output_bytes"] = limits_.output_bytes;
+        send_request(media, std::move(header), socket);
+        Frames frames;
+        for (;;) {
+          std::uint64_t payload_bytes = 0;
+          const nlohmann::json answer = socket.receive(payload_bytes);
+          if (answer.contains("skip")) return skip_from_json(answer["skip"]);
+          if (answer.contains("frame")) {
+            append_frame(answer["frame"], payload_bytes, limits_.output_bytes, socket, frames);
+            continue;
+          }
+          frames.fps = answer.at("done").at("fps");
+          if (frames.num_frames == 0) throw PeerLost("done without a frame");
+          trim_end(frames, request.frames_multiple);
+          return frames;
+        }
+      });
 }
 
 }  // namespace zoetrope::data

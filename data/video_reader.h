@@ -9,8 +9,10 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <optional>
 
 #include "data/frames.h"
+#include "data/media_file.h"
 
 namespace zoetrope::data {
 
@@ -26,7 +28,7 @@ struct VideoInfo {
 };
 
 struct DecodeRequest {
-  std::filesystem::path path;
+  std::filesystem::path path;  // of a file, or "shard.tar/KEY.mp4"
   double start_s = 0;
   double end_s = std::numeric_limits<double>::infinity();
   double fps = 0;               // resample to this rate by pts; 0 keeps every frame
@@ -34,6 +36,7 @@ struct DecodeRequest {
   std::int64_t max_pixels = 0;  // of one frame: scaled down, never distorted; 0 = no limit
   int size_multiple = 1;        // height and width are floored to this multiple by a centred crop
   int frames_multiple = 1;      // frames are trimmed at the end to 1 + k * frames_multiple
+  bool tone_map_hdr = false;    // PQ and HLG become SDR (data/tone_map.h), else a SkipReason
 };
 
 struct DecodeLimits {
@@ -59,8 +62,10 @@ class VideoReader {
   struct Child;
   template <class Result, class Talk>
   OrSkip<Result> ask(const std::filesystem::path& path, const Talk& talk);
+  std::optional<SkipReason> find(const std::filesystem::path& path, MediaFile& media);
 
   DecodeLimits limits_;
+  MediaFinder files_;
   std::unique_ptr<Child> child_;
 };
 

@@ -13,6 +13,7 @@
 #include "base/progress.h"
 #include "base/safetensors.h"
 #include "data/corpus_writer.h"
+#include "data/media_file.h"
 #include "data/source_list.h"
 #include "data/video_reader.h"
 #include "launch/run_main.h"
@@ -28,9 +29,14 @@ namespace {
 constexpr const char* kUsage = "encode_dataset --input PATH... --output CORPUS [--captions FILE]";
 constexpr const char* kExamples =
     "  mpirun -np 2 encode_dataset --input clips --captions captions.jsonl --output corpus\n"
-    "PATH: a folder, a video, an image, a .csv, .jsonl or .txt list. Every clip keeps its own size "
-    "and length,\n"
-    "rounded down to the patch multiple; --max-pixels scales larger ones, never distorts. A second "
+    "  mpirun -np 2 encode_dataset --input panda70m.csv --media-root videos --output corpus\n"
+    "PATH: a folder, a video, an image, a .csv, .jsonl, .json or .txt list (of Open-Sora, "
+    "OpenVid-1M, "
+    "Panda-70M,\n"
+    "finetrainers, diffusion-pipe, musubi-tuner), a webdataset .tar. Captions beside a video "
+    "(KEY.txt, KEY.json)\n"
+    "are used. Every clip keeps its own size and length, rounded down to the patch multiple; "
+    "--max-pixels scales larger ones, never distorts. A second "
     "run does\n"
     "only what is missing. What is left out is in CORPUS/rejects.jsonl, with the reason.\n";
 
@@ -46,6 +52,12 @@ po::options_description own_options() {
   add("output", po::value<std::string>(), "corpus folder");
   add("captions", po::value<std::string>()->default_value(""),
       ".jsonl or .csv with captions by file name");
+  add("media-root", po::value<std::string>()->default_value(""),
+      "folder where lists look for their videos; default: the list's own");
+  add("inside-root", po::bool_switch(),
+      "refuse a listed file outside that folder, also through links");
+  add("hdr", po::value<std::string>()->default_value("reject"),
+      "PQ and HLG videos: reject or tone_map");
   add("vae", po::value<std::string>()->default_value("vae_small"), "VAE folder or shipped NAME");
   add("text-encoder", po::value<std::string>()->default_value("minilm"),
       "text encoder folder or NAME");
@@ -63,7 +75,8 @@ po::options_description own_options() {
 
 struct Settings {
   std::vector<fs::path> inputs;
-  fs::path output, captions, vae, text_encoder;
+  fs::path output, vae, text_encoder;
+  data::ListOptions lists;
   data::DecodeRequest decode;  // without the path
   double max_rejected_share = 0.05;
   std::int64_t shard_bytes = 0;
@@ -77,7 +90,15 @@ Settings read_settings(const po::variables_map& values) {
   for (const auto& path : values["input"].as<std::vector<std::string>>())
     s.inputs.emplace_back(path);
   s.output = values["output"].as<std::string>();
-  s.captions = values["captions"].as<std::string>();
+  s.lists = {.captions_file = values["captions"].as<std::string>(),
+             .media_root = values["media-root"].as<std::string>(),
+             .inside_root = values["inside-root"].as<bool>()};
+  ZOETROPE_CHECK_CONFIG(s.lists.media_root.empty() || fs::is_directory(s.lists.media_root),
+                        "--media-root ", s.lists.media_root.string(), " is no folder");
+  const std::string hdr = values["hdr"].as<std::string>();
+  ZOETROPE_CHECK_CONFIG(hdr == "reject" || hdr == "tone_map", "--hdr ", hdr,
+                        " is neither reject nor tone_map");
+  s.decode.tone_map_hdr = hdr == "tone_map";
   s.vae = find_weights(values["vae"].as<std::string>());
   s.text_encoder = find_weights(values["text-encoder"].as<std::string>());
   s.decode.max_pixels = values["max-pixels"].as<std::int64_t>();
@@ -107,7 +128,7 @@ class EncodingJob {
   }
 
   int run() {
-    const auto items = data::list_sources(settings_.inputs, settings_.captions);
+    const auto items = data::list_sources(settings_.inputs, settings_.lists);
     ZOETROPE_CHECK_CONFIG(!items.empty(), "no videos or images in ",
                           settings_.inputs.front().string());
     data::CorpusWriter writer(settings_.output, header(), world_.rank(), world_.size(),
@@ -126,7 +147,7 @@ class EncodingJob {
  private:
   Json header() const {
     const auto& decode = settings_.decode;
-    return Json{{"vae", {{"name", settings_.vae.filename().string()}, {"hash", vae_hash_}}},
+    Json header{{"vae", {{"name", settings_.vae.filename().string()}, {"hash", vae_hash_}}},
                 {"text_encoder",
                  {{"name", settings_.text_encoder.filename().string()}, {"hash", text_.hash()}}},
                 {"latent_channels", vae_->config().z_dim},
@@ -136,6 +157,8 @@ class EncodingJob {
                   {"fps", decode.fps},
                   {"size_multiple", decode.size_multiple},
                   {"frames_multiple", decode.frames_multiple}}}};
+    if (decode.tone_map_hdr) header["transform"]["hdr"] = "tone_map";
+    return header;
   }
 
   // A caption is encoded by each rank that has clips with it; rank 0 adds the null text, for
@@ -174,17 +197,18 @@ class EncodingJob {
   }
 
   void encode_clip(const data::SourceItem& item, data::CorpusWriter& writer) {
-    std::error_code no_file;
     data::ClipRecord record;
-    record.source = item.path.string();
+    record.source = data::source_name(item.path);
     record.captions = item.captions;
     for (const std::string& caption : item.captions) record.text_ids.push_back(hash_text(caption));
-    if (fs::is_regular_file(item.path, no_file)) {
-      try {
-        record.content_hash = hash_file(item.path);
-      } catch (const Error& error) {
-        return writer.reject(record.source, {"unreadable", error.what()});
-      }
+    std::optional<data::MediaFile> media;
+    try {
+      media = media_.find(item.path);
+      if (media) record.content_hash = data::hash_media(*media);
+    } catch (const Error& error) {
+      return writer.reject(record.source, {"unreadable", error.what()});
+    }
+    if (media) {
       record.id = hash_text(
           concat(record.content_hash, "|", item.start_s, "|", item.end_s, "|", header().dump()));
       if (writer.has(record.id)) return writer.add_source(record);
@@ -247,6 +271,7 @@ class EncodingJob {
   std::unique_ptr<model::Vae> vae_;
   std::string vae_hash_;
   model::TextPipeline text_;
+  data::MediaFinder media_;
   data::VideoReader reader_;
 };
 

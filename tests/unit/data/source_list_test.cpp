@@ -36,9 +36,9 @@ class SourceListTest : public testing::Test {
     return names;
   }
 
-  std::string error_of(const std::vector<fs::path>& inputs) const {
+  std::string error_of(const std::vector<fs::path>& inputs, const ListOptions& options = {}) const {
     try {
-      list_sources(inputs);
+      list_sources(inputs, options);
     } catch (const Error& error) {
       return error.what();
     }
@@ -140,7 +140,7 @@ TEST_F(SourceListTest, CaptionsFileAddsToWhatWasFound) {
                                                 "\n"
                                                 R"({"video": "one", "caption": "by stem"})"
                                                 "\n");
-  const auto items = list_sources({folder_ / "clips"}, captions);
+  const auto items = list_sources({folder_ / "clips"}, {.captions_file = captions});
   ASSERT_EQ(items.size(), 1u);
   EXPECT_EQ(items[0].captions, (Strings{"own", "added"}));
 }
@@ -170,7 +170,21 @@ TEST_F(SourceListTest, MistakesNameTheirPlace) {
       {"k.jsonl", "{\"video\": \"a.mp4\"}\n{\"caption\": \"x\"}\n", "k.jsonl:2: no path"},
       {"a.jsonl", "[1]\n", "a.jsonl:1: expected a JSON object"},
       {"b.jsonl", "{\"video\": \"a.mp4\"}\n{\"video\": \n", "b.jsonl:2"},
-      {"l.json", "[]", "l.json: lists are .csv, .jsonl"},
+      {"l.json", "[{\"path\": \"a.mp4\"}, 7]", "l.json entry 2: expected a JSON object"},
+      {"m.json", "7", "m.json:1: expected a JSON array or object"},
+      {"u.txt", "a.mp4\nhttps://x.org/b.mp4\n", "u.txt:2: https://x.org/b.mp4 is a URL"},
+      {"x.csv", "path\n\"a\nb.mp4\"\n", "x.csv:2: a path with control characters"},
+      {"z.txt", std::string("a\0b.mp4\n", 8), "z.txt:1: a path with control characters"},
+      {"y.txt", "caf\xe9.mp4\n",
+       "y.txt:1: a path with control characters or bytes that are no UTF"},
+      {"s.csv", "path,aesthetic score\na.mp4,5.5\nb.mp4,good\n",
+       "s.csv:3: score aesthetic is \"good\", not a number"},
+      {"o.csv", "videoID,timestamp,caption\nv,\"[['0:01', '0:02']]\",\"['a', 'b']\"\n",
+       "o.csv:2: 2 values of \"caption\" for 1 timestamps"},
+      {"v.csv", "videoID,timestamp\nv,\"[['0:01', '0:02'\"\n",
+       "v.csv:2: not a list as Python prints it: no comma"},
+      {"w.csv", "videoID,timestamp\nv,\"[['0:01', 'x']]\"\n", "w.csv:2: \"x\" is no time"},
+      {"p.parquet", "PAR1", "p.parquet: lists are .csv"},
   };
   for (const auto& [name, text, wanted] : cases) {
     EXPECT_NE(error_of({write(name, text)}).find(at + wanted), std::string::npos)
@@ -182,15 +196,110 @@ TEST_F(SourceListTest, MissingVideosInAListStay) {
   EXPECT_EQ(list_sources({write("list.txt", "not_there.mp4\n")}).size(), 1u);
 }
 
-TEST_F(SourceListTest, CsvFollowsRfc4180) {
-  const fs::path path = write("x.csv", "a,\"b,\"\"c\"\"\r\nd\",\r\n\r\n,e,\"\"\nlast");
-  const auto rows = read_csv(path);
-  ASSERT_EQ(rows.size(), 3u);
-  EXPECT_EQ(rows[0].fields, (Strings{"a", "b,\"c\"\r\nd", ""}));
-  EXPECT_EQ(rows[0].line, 1);
-  EXPECT_EQ(rows[1].fields, (Strings{"", "e", ""}));
-  EXPECT_EQ(rows[1].line, 4);
-  EXPECT_EQ(rows[2].fields, (Strings{"last"}));
+TEST_F(SourceListTest, Panda70mRowsAreClipsOfLocalFiles) {
+  write("videos/00/--abc_D1.mkv");
+  const fs::path list =
+      write("panda.csv",
+            "videoID,url,timestamp,caption,matching_score,desirable_filtering\n"
+            "--abc_D1,https://www.youtube.com/watch?v=--abc_D1,"
+            "\"[['0:00:02.085', '0:00:07.257'], ['0:01:12', '0:01:15.5']]\","
+            "\"['A man\\'s hat, red.', \"\"It's raining.\"\"]\",\"[0.4375, 0.3]\",\"['desirable', "
+            "'x']\"\n"
+            "missing,https://x,\"[['0:00:00', '0:00:01']]\",\"['b']\",[1],['desirable']\n");
+  const auto items = list_sources({list}, {.media_root = folder_ / "videos"});
+  ASSERT_EQ(names(items),
+            (Strings{"videos/00/--abc_D1.mkv", "videos/00/--abc_D1.mkv", "videos/missing.mp4"}));
+  EXPECT_DOUBLE_EQ(items[0].start_s, 2.085);
+  EXPECT_DOUBLE_EQ(items[0].end_s, 7.257);
+  EXPECT_EQ(items[0].captions, (Strings{"A man's hat, red."}));
+  EXPECT_EQ(items[1].captions, (Strings{"It's raining."}));
+  EXPECT_DOUBLE_EQ(items[1].start_s, 72);
+  EXPECT_DOUBLE_EQ(items[1].end_s, 75.5);
+  EXPECT_EQ(items[0].scores, (std::map<std::string, double>{{"match", 0.4375}}));
+  EXPECT_EQ(items[2].origin, list.string() + ":3");
+}
+
+TEST_F(SourceListTest, ScoresKeepOurNames) {
+  const fs::path list = write(
+      "vid.csv",
+      "video,caption,aesthetic score,motion score,temporal consistency score,camera motion,fps\n"
+      "a.mp4,x,5.25,0.5,0.99,pan_left,30\nb.mp4,y,,nan,1,static,30\n");
+  const auto items = list_sources({list});
+  ASSERT_EQ(items.size(), 2u);
+  EXPECT_EQ(items[0].scores,
+            (std::map<std::string, double>{
+                {"aesthetic", 5.25}, {"motion", 0.5}, {"temporal_consistency", 0.99}}));
+  EXPECT_EQ(items[1].scores, (std::map<std::string, double>{{"temporal_consistency", 1}}));
+  const auto sora = list_sources({write("s.csv", "path,text,aes,match\na.mp4,x,4.5,20\n")});
+  EXPECT_EQ(sora[0].scores, (std::map<std::string, double>{{"aesthetic", 4.5}, {"match", 20}}));
+  const auto own = list_sources({write("o.jsonl", R"({"path": "a.mp4", "scores": {"blur": 2}})")});
+  EXPECT_EQ(own[0].scores, (std::map<std::string, double>{{"blur", 2}}));
+}
+
+TEST_F(SourceListTest, FinetrainersAndDiffusionPipeAndHuggingFaceFolders) {
+  write("fine/videos/00.mp4");
+  write("fine/videos/01.mp4");
+  write("fine/videos.txt", "videos/00.mp4\nvideos/01.mp4\n");
+  write("fine/prompts.txt", "zero\none\n");
+  const auto fine = list_sources({folder_ / "fine"});
+  ASSERT_EQ(fine.size(), 2u);
+  EXPECT_EQ(fine[1].captions, (Strings{"one"}));
+  write("pipe/a.png");
+  write("pipe/b.mp4");
+  write("pipe/b.txt", "beside");
+  write("pipe/captions.json", R"({"a.png": ["one", "two"], "b.mp4": "three"})");
+  const auto pipe = list_sources({folder_ / "pipe"});
+  EXPECT_EQ(pipe[0].captions, (Strings{"one", "two"}));
+  EXPECT_EQ(pipe[1].captions, (Strings{"beside", "three"}));
+  write("hub/x.mp4");
+  write("hub/metadata.jsonl", R"({"file_name": "x.mp4", "text": "ex"})");
+  EXPECT_EQ(list_sources({folder_ / "hub"})[0].captions, (Strings{"ex"}));
+}
+
+TEST_F(SourceListTest, SidecarsWithCaptionsAndScores) {
+  write("a.mp4");
+  write("a.json", R"({"caption": "from json", "aesthetic_score": 6, "width": 9})");
+  write("a.caption", "kohya\n");
+  write("b.jpg");
+  write("b.json", "[1, 2]");
+  const auto items = list_sources({folder_});
+  EXPECT_EQ(items[0].captions, (Strings{"kohya", "from json"}));
+  EXPECT_EQ(items[0].scores, (std::map<std::string, double>{{"aesthetic", 6}}));
+  EXPECT_TRUE(items[1].captions.empty());
+}
+
+TEST_F(SourceListTest, HostileCaptionsAreMadePrintable) {
+  write("a.mp4");
+  write("a.txt", std::string("bad \xff\xfe bytes\0and\x1b[31m end", 29));
+  write("b.mp4");
+  write("b.txt", std::string(1 << 20, 'x') + "\n");
+  const auto items = list_sources({folder_});
+  EXPECT_EQ(items[0].captions, (Strings{"bad \xEF\xBF\xBD\xEF\xBF\xBD bytes and [31m end"}));
+  EXPECT_EQ(items[1].captions[0].size(), 16384u);
+}
+
+TEST_F(SourceListTest, NamesThatAreNoTextAreShownEscaped) {
+  EXPECT_EQ(source_name("caf\xc3\xa9 \xF0\x9F\x8E\xA5.mp4"), "caf\xc3\xa9 \xF0\x9F\x8E\xA5.mp4");
+  EXPECT_EQ(source_name("caf\xe9/a\nb\x80.mp4"), "caf\\xE9/a\\x0Ab\\x80.mp4");
+}
+
+TEST_F(SourceListTest, InsideRootRefusesEveryWayOut) {
+  const ListOptions inside = {.inside_root = true};
+  write("data/ok.mp4");
+  write("outside.mp4");
+  const auto list = [&](const std::string& text) { return write("data/list.txt", text); };
+  EXPECT_EQ(error_of({list("ok.mp4\nsub/../ok.mp4\nnot_there.mp4\n")}, inside), "");
+  EXPECT_NE(error_of({list("ok.mp4\n../outside.mp4\n")}, inside).find("list.txt:2: "),
+            std::string::npos);
+  EXPECT_NE(error_of({list("/etc/passwd\n")}, inside).find("lies outside"), std::string::npos);
+  EXPECT_EQ(error_of({list("../outside.mp4\n")}), "");
+  EXPECT_EQ(
+      error_of({list("data/ok.mp4\noutside.mp4\n")}, {.media_root = folder_, .inside_root = true}),
+      "");
+  fs::create_symlink(folder_ / "outside.mp4", folder_ / "data/link.mp4");
+  EXPECT_NE(error_of({list("link.mp4\n")}, inside).find("lies outside"), std::string::npos);
+  EXPECT_NE(error_of({folder_ / "data"}, inside).find("lies outside"), std::string::npos);
+  EXPECT_EQ(error_of({folder_ / "data"}), "");
 }
 
 }  // namespace
