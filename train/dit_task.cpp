@@ -114,8 +114,8 @@ void DitTask::calibrate(const data::LoadedStep& loaded, double seconds) {
     calibrations_.erase(calibrations_.begin());
   }
   if (step % planner.calibrate_every != 0) return;
-  calibrations_.push_back(
-      calibrator_.publish(calibrations_.back(), step + loader_->lead_steps(), world_));
+  calibrations_.push_back(calibrator_.publish(calibrations_.back(), step + loader_->lead_steps(),
+                                              world_, rank_, num_ranks_));
   loader_->calibrate(calibrations_.back());
 }
 
