@@ -14,6 +14,11 @@ constexpr double kSpeedWeight = 0.5;
 // Costs for given speeds, speeds for given costs, ...: converges by a factor of ~10 a round.
 constexpr int kFitRounds = 4;
 
+struct Message {
+  std::int64_t place;
+  std::array<double, MeasuredPacks::kNumbers> numbers;
+};
+
 double number_of(const Json& json, const std::string& origin) {
   ZOETROPE_CHECK_DATA(json.is_number(), origin, ": expected a number, found ", json.dump());
   return json.get<double>();
@@ -118,20 +123,23 @@ Calibration fit_calibration(const Calibration& last, std::span<const MeasuredPac
 }
 
 Calibration Calibrator::publish(const Calibration& last, std::int64_t from_step,
-                                launch::Communicator& world) {
-  const auto mine = packs_.numbers();
+                                launch::Communicator& world, int place, int num_places) {
+  const Message mine{place, packs_.numbers()};
   packs_ = {};
-  const auto texts = world.all_gather({reinterpret_cast<const char*>(mine.data()), sizeof(mine)});
+  const auto texts = world.all_gather({reinterpret_cast<const char*>(&mine), sizeof(mine)});
   std::string record;
   if (world.rank() == 0) {
-    std::vector<MeasuredPacks> of_ranks;
+    std::vector<MeasuredPacks> of_places(static_cast<std::size_t>(num_places));
     for (const std::string& text : texts) {
-      auto numbers = mine;
-      ZOETROPE_CHECK(text.size() == sizeof(numbers), "measured packs of ", text.size(), " bytes");
-      std::memcpy(numbers.data(), text.data(), sizeof(numbers));
-      of_ranks.push_back(MeasuredPacks::from_numbers(numbers));
+      Message message = mine;
+      ZOETROPE_CHECK(text.size() == sizeof(message), "measured packs of ", text.size(), " bytes");
+      std::memcpy(&message, text.data(), sizeof(message));
+      ZOETROPE_CHECK(message.place >= 0 && message.place < num_places, "measured packs of place ",
+                     message.place, " of ", num_places);
+      of_places[static_cast<std::size_t>(message.place)].add(
+          MeasuredPacks::from_numbers(message.numbers), 1);
     }
-    Calibration next = fit_calibration(last, of_ranks, kSpeedWeight);
+    Calibration next = fit_calibration(last, of_places, kSpeedWeight);
     next.from_step = from_step;
     record = calibration_to_json(next).dump();
   }

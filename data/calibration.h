@@ -45,7 +45,10 @@ class Calibrator {
  public:
   void measure(const PackContents& pack, double seconds) { packs_.add(pack, seconds); }
   // Collective. Rank 0 fits and publishes: the same bits on every rank. Starts measuring anew.
-  Calibration publish(const Calibration& last, std::int64_t from_step, launch::Communicator& world);
+  // `place`: which of the `num_places` that the planner deals samples to this rank is, or belongs
+  // to: ranks that run the same samples count as one.
+  Calibration publish(const Calibration& last, std::int64_t from_step, launch::Communicator& world,
+                      int place, int num_places);
 
  private:
   MeasuredPacks packs_;

@@ -18,12 +18,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string trimmed(const std::string& text) {
-  const auto first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string::npos) return "";
-  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
-}
-
 std::string lower(std::string text) {
   for (char& letter : text) {
     letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
@@ -33,7 +27,7 @@ std::string lower(std::string text) {
 
 // A list being read: its rows go to the reader, its clips gather here.
 struct OpenList {
-  OpenList(const fs::path& path, const fs::path& media_root) : path(path), rows(path, media_root) {}
+  OpenList(const fs::path& list, const fs::path& media_root) : path(list), rows(list, media_root) {}
   void add(const ListRow& row, const std::string& place) {
     for (SourceItem& item : rows.clips(row, place)) items.push_back(std::move(item));
   }

@@ -45,12 +45,6 @@ constexpr std::array<std::pair<const char*, const char*>, 9> kScoreNames = {
      {"temporal consistency score", "temporal_consistency"}}};
 constexpr std::string_view kScoreEnd = "score";  // any other column that ends so
 
-std::string trimmed(const std::string& text) {
-  const auto first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string::npos) return "";
-  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
-}
-
 bool is_blank(const Json& value) {
   return value.is_null() || (value.is_string() && trimmed(value.get<std::string>()).empty());
 }
@@ -180,6 +174,12 @@ ListRow row_of_clip(const ListRow& row, std::size_t index, std::size_t num_clips
 }
 
 }  // namespace
+
+std::string trimmed(const std::string& text) {
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string::npos) return "";
+  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
 
 bool names_a_video(const std::string& column) {
   const auto is = [&](const char* name) { return column == name; };

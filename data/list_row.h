@@ -14,6 +14,9 @@ namespace zoetrope::data {
 // A JSON object with lower-case keys; of a CSV all values are strings.
 using ListRow = Json;
 
+// Without spaces, tabs and ends of line around it.
+std::string trimmed(const std::string& text);
+
 bool names_a_video(const std::string& column);
 
 // Captions and scores under any of the known names. Captions are made printable: bytes that are no

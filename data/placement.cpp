@@ -20,7 +20,7 @@ namespace {
 constexpr double kLargestParts[] = {1, 0.9, 0.7, 0.5, 0.3};
 
 // Another share is tried only if it could shorten the step by more than this part.
-constexpr double kWorthTrying = 1e-4;
+constexpr double kWorthTrying = 5e-4;
 
 // Positions by falling length, ties in order: a stable radix sort, linear in the samples.
 std::vector<std::int32_t> longest_first(std::span<const std::int64_t> tokens) {
@@ -64,6 +64,7 @@ class Placer {
   Placer(std::vector<std::int64_t> tokens, const RankLayout& mesh, const PlacementLimits& limits,
          const CostModel& cost, std::vector<double> speeds)
       : mesh_(mesh), limits_(limits), tokens_(std::move(tokens)), speeds_(std::move(speeds)) {
+    costs_.reserve(tokens_.size());
     for (const std::int64_t length : tokens_) costs_.push_back(cost(length));
     total_cost_ = std::accumulate(costs_.begin(), costs_.end(), 0.0);
     total_speed_ = std::accumulate(speeds_.begin(), speeds_.end(), 0.0);
@@ -226,6 +227,7 @@ Placement place_samples(std::span<const std::int64_t> tokens, const RankLayout& 
   Placement result;
   result.order = longest_first(tokens);
   std::vector<std::int64_t> sorted;
+  sorted.reserve(tokens.size());
   for (const std::int32_t i : result.order) sorted.push_back(tokens[static_cast<std::size_t>(i)]);
   auto seats = Placer(sorted, mesh, limits, calibration.cost, speeds).place();
   if (!seats) {  // levelling the tokens packs them tighter than levelling the time

@@ -8,7 +8,7 @@
 namespace zoetrope::data {
 namespace {
 
-constexpr double kMinGain = 1e-4;
+constexpr double kMinGain = 5e-4;
 constexpr int kNone = -1;
 
 class Refiner {

@@ -20,7 +20,7 @@ struct Load {
 
 // Lowers the latest finish, keeping within `room`: repeatedly the best move or swap of samples that
 // are not shared between the rank that finishes last and the one that finishes first, until the
-// gain is below 0.01 % of the latest finish. The latest finish never rises. Keeps `load` up to
+// gain is below 0.05 % of the latest finish. The latest finish never rises. Keeps `load` up to
 // date.
 void refine_seats(std::vector<Seat>& seats, Load& load);
 

@@ -43,6 +43,7 @@ std::vector<PlannedSample> samples_of_step(const PlannerConfig& config, std::int
   const std::int64_t window = config.outlier_tokens > 0 ? config.delay_window : 1;
   const std::int64_t first_step = step - step % window;
   std::vector<PlannedSample> samples;
+  samples.reserve(static_cast<std::size_t>(window * batch));
   for (std::int64_t position = 0; position < window * batch; ++position) {
     samples.push_back(draw(config, first_step * batch + position, tokens));
   }
@@ -58,6 +59,7 @@ StepPlan place(const PlannerConfig& config, std::int64_t step,
                const std::vector<PlannedSample>& samples, std::span<const std::int64_t> tokens,
                int num_ranks, const Calibration& calibration) {
   std::vector<std::int64_t> lengths;
+  lengths.reserve(samples.size());
   for (const PlannedSample& sample : samples) {
     lengths.push_back(tokens[static_cast<std::size_t>(sample.clip)]);
     ZOETROPE_CHECK_DATA(lengths.back() >= 1, "clip ", sample.clip, " has ", lengths.back(),

@@ -38,7 +38,7 @@ class ShardReader {
   explicit ShardReader(const std::filesystem::path& path);
   ~ShardReader();
   ShardReader(ShardReader&&) noexcept;
-  std::vector<std::string> ids() const;      // in the order of writing
+  std::vector<std::string> ids() const;       // in the order of writing
   int num_dims(const std::string& id) const;  // 4: latent, 2: text state
   LatentRecord latent(const std::string& id) const;
   TextRecord text(const std::string& id) const;

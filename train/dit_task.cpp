@@ -49,10 +49,6 @@ void DitTask::check_corpus() const {
   ZOETROPE_CHECK_CONFIG(config_.dit.planner.max_sp_degree == 1, "dit.planner.max_sp_degree is ",
                         config_.dit.planner.max_sp_degree,
                         ": this transformer runs each sample on one rank, expected 1");
-  ZOETROPE_CHECK_CONFIG(
-      config_.dit.planner.calibrate_every == 0 || mesh_.size(launch::Axis::kSequence) == 1,
-      "dit.planner.calibrate_every measures ranks that run whole samples: mesh.sequence is ",
-      mesh_.size(launch::Axis::kSequence), ", expected 1");
   for (const data::ClipRecord& clip : clips) {
     ZOETROPE_CHECK_CONFIG(clip.latent_channels == dit.in_channels, "corpus ",
                           corpus_.folder().string(), " has ", clip.latent_channels,
@@ -119,8 +115,8 @@ void DitTask::calibrate(const data::LoadedStep& loaded, double seconds) {
     calibrations_.erase(calibrations_.begin());
   }
   if (step % planner.calibrate_every != 0) return;
-  calibrations_.push_back(
-      calibrator_.publish(calibrations_.back(), step + loader_->lead_steps(), mesh_.world()));
+  calibrations_.push_back(calibrator_.publish(calibrations_.back(), step + loader_->lead_steps(),
+                                              mesh_.world(), mesh_.batch(), mesh_.num_batches()));
   loader_->calibrate(calibrations_.back());
 }
 

@@ -45,7 +45,7 @@ TEST(PlannerOnRanks, CalibrationFindsTheSlowRankAndIsTheSameEverywhere) {
       }
       calibrator.measure(pack, seconds);
     }
-    record = calibrator.publish(record, 20 * publish, world());
+    record = calibrator.publish(record, 20 * publish, world(), world().rank(), world().size());
     EXPECT_EQ(record.from_step, 20 * publish);
   }
   const std::string mine = calibration_to_json(record).dump();
@@ -54,6 +54,16 @@ TEST(PlannerOnRanks, CalibrationFindsTheSlowRankAndIsTheSameEverywhere) {
   for (std::size_t rank = 1; rank < record.speeds.size(); ++rank) {
     EXPECT_NEAR(record.speeds[0] / record.speeds[rank], 0.5, 0.01);
   }
+}
+
+TEST(PlannerOnRanks, RanksOfOnePlaceCountAsOne) {
+  Calibrator calibrator;
+  PackContents pack;
+  pack.add(100 * (1 + world().rank()), 1);
+  calibrator.measure(pack, 1 + world().rank());
+  const Calibration record = calibrator.publish({}, 7, world(), 0, 1);
+  EXPECT_EQ(record.speeds, std::vector<double>{1});
+  EXPECT_NEAR(record.cost(100), 1, 1e-9);
 }
 
 }  // namespace
