@@ -19,6 +19,7 @@
 #include "model/attention.h"
 #include "model/linear.h"
 #include "model/norms.h"
+#include "model/recompute.h"
 
 namespace zoetrope::model {
 namespace {
@@ -164,9 +165,14 @@ struct Dit::Block {
                                 c.single_row, eps, c.compute_type);
   }
 
-  at::Tensor operator()(at::Tensor x_TD, const Conditions& c, const DitConfig& config) const {
+  // Conditions with a gradient are arguments: recomputation gives them as leaves.
+  at::Tensor operator()(at::Tensor x_TD, const at::Tensor& time_U6D, const at::Tensor& all_text_LD,
+                        const Conditions& c, const DitConfig& config) const {
+    // Keys' and values' gradients are summed here, before they join the other blocks': one order
+    // of summation with and without recomputation.
+    const at::Tensor text_LD = all_text_LD.view_as(all_text_LD);
     // shift, scale, gate of self-attention, then of the MLP
-    const auto m = (scale_shift_table + c.time_U6D).unbind(1);
+    const auto m = (scale_shift_table + time_U6D).unbind(1);
     const at::Tensor h_TD =
         modulated_layer_norm(x_TD, m[1] + 1, m[0], c.rows, config.eps, c.compute_type);
     const at::Tensor self_TD =
@@ -176,7 +182,7 @@ struct Dit::Block {
     x_TD = gated_residual(x_TD, self_TD, m[2], c.rows);
 
     const at::Tensor cross_TD =
-        attn2(cross_attention_input(x_TD, c, config.eps), c.text_LD, nullptr, config,
+        attn2(cross_attention_input(x_TD, c, config.eps), text_LD, nullptr, config,
               [&](const auto& q, const auto& k, const auto& v) {
                 return packed_attention(q, k, v, c.local_lengths, c.text_lengths);
               });
@@ -254,10 +260,18 @@ at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type) {
 at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type,
                         const SequencePlan& plan) {
   check_input(input, config_);
-  const Conditions c = conditions(input, compute_type, plan);
+  // Shared with the blocks' recomputation, which comes after this function's end.
+  const auto shared = std::make_shared<const Conditions>(conditions(input, compute_type, plan));
+  const Conditions& c = *shared;
   const at::Tensor patches_TK = plan.mine(input.patches_TK).to(scale_shift_table_.scalar_type());
   at::Tensor x_TD = linear(patches_TK, patch_embedding_.weight.flatten(1), patch_embedding_.bias);
-  for (const Block& block : blocks_) x_TD = block(x_TD, c, config_);
+  for (const Block& block : blocks_) {
+    const auto run = [this, &block, shared](const std::vector<at::Tensor>& in) {
+      return block(in[0], in[1], in[2], *shared, config_);
+    };
+    const std::vector<at::Tensor> in = {x_TD, c.time_U6D, c.text_LD};
+    x_TD = recompute_blocks_ ? recompute(run, in) : run(in);
+  }
 
   const auto m = (scale_shift_table_ + c.time_UD.unsqueeze(1)).unbind(1);  // shift, scale
   return proj_out_(

@@ -34,6 +34,10 @@ class Dit : public Module {
   // Each rank's gradients are its tokens' part: their sum over ranks is the whole. Collective.
   at::Tensor forward(const DitInput& input, at::ScalarType compute_type, const SequencePlan& plan);
 
+  // Blocks keep only their inputs for backward, which runs each a second time; same numbers. The
+  // model must then outlive backward.
+  void set_recompute_blocks(bool recompute) { recompute_blocks_ = recompute; }
+
   const DitConfig& config() const { return config_; }
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit) override;
 
@@ -44,6 +48,7 @@ class Dit : public Module {
                         const SequencePlan& plan);
 
   DitConfig config_;
+  bool recompute_blocks_ = false;
   std::vector<Block> blocks_;
   RotaryEmbedding rotary_;
   Linear patch_embedding_;  // its weight has the shape of a Conv3d: [D, C, pt, ph, pw]

@@ -83,6 +83,23 @@ double error(const at::Tensor& got, const at::Tensor& wanted) {
   return ((got - wanted).abs().max() / wanted.abs().max()).item<double>();
 }
 
+TEST(Dit, RecomputedBlocksChangeNoBitOfOutputsAndGradients) {
+  DitConfig config = tiny_config();
+  config.num_layers = 3;
+  const auto dit = random_dit(config);
+  dit->set_requires_grad(true);
+  const DitInput input = make_input(config, {{2, 3, 4}, {1, 2, 2}, {3, 1, 5}}, {4, 1, 9});
+  const at::Tensor kept = dit->forward(input);
+  const at::Tensor cotangent = at::randn(kept.sizes());
+  const auto wanted = gradients(*dit, kept, cotangent);
+  dit->set_recompute_blocks(true);
+  const at::Tensor recomputed = dit->forward(input);
+  EXPECT_TRUE(recomputed.equal(kept));
+  const auto got = gradients(*dit, recomputed, cotangent);
+  for (std::size_t i = 0; i < got.size(); ++i)
+    EXPECT_TRUE(got[i].equal(wanted[i])) << dit->named_parameters()[i].first;
+}
+
 TEST(Dit, PackedSamplesEqualSeparateOnesInOutputsAndGradients) {
   const auto dit = random_dit();
   dit->set_requires_grad(true);
