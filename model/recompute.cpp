@@ -1,10 +1,14 @@
 // A custom autograd function around a segment; its backward is a backward pass of its own.
 #include "model/recompute.h"
 
+#include <algorithm>
 #include <utility>
 
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include "base/error.h"
 
 namespace zoetrope::model {
 namespace {
@@ -47,6 +51,11 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
 }  // namespace
 
 at::Tensor recompute(const Segment& segment, const std::vector<at::Tensor>& inputs) {
+  const bool reachable = std::any_of(inputs.begin(), inputs.end(),
+                                     [](const at::Tensor& input) { return input.requires_grad(); });
+  ZOETROPE_CHECK(reachable || !c10::GradMode::is_enabled(),
+                 "a recomputed segment needs an input that requires a gradient: without one its "
+                 "parameters would get none");
   return RecomputeFunction::apply(segment, at::TensorList(inputs));
 }
 

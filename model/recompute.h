@@ -13,7 +13,8 @@ using Segment = std::function<at::Tensor(const std::vector<at::Tensor>& inputs)>
 // segment(inputs), run without a graph; backward runs it again with one and goes through that.
 // Gradients reach `inputs` as results and parameters that the segment captures as leaves, once,
 // with their hooks. The segment must give the same numbers twice, and what it captures must live
-// until backward. At least one input must require a gradient for backward to come here.
+// until backward. Error when no
+// input requires a gradient: backward would not come here.
 at::Tensor recompute(const Segment& segment, const std::vector<at::Tensor>& inputs);
 
 }  // namespace zoetrope::model

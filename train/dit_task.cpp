@@ -36,6 +36,7 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
       dit_(config.dit.model, at::kCPU),
       corpus_(required_corpus(config.dit)),
       tokens_(tokens_of(corpus_, config.dit.model)) {
+  dit_.set_recompute_blocks(config.dit.activation_checkpointing == "full");
   check_corpus();
 }
 

@@ -73,6 +73,7 @@ struct DitTaskConfig {
   std::int64_t prefetch_steps = 2;
   std::int64_t loader_threads = 1;
   std::int64_t ram_cache_mb = 1024;
+  std::string activation_checkpointing = "none";
   data::PlannerConfig planner;
   model::DitConfig model;
   model::FlowConfig flow;
@@ -86,6 +87,11 @@ struct DitTaskConfig {
     visit("loader_threads", loader_threads, "threads reading the corpus", between(1, 64));
     visit("ram_cache_mb", ram_cache_mb, "decoded records kept between epochs, MiB a rank",
           at_least(0));
+    visit(
+        "activation_checkpointing", activation_checkpointing,
+        "full: a block keeps only its inputs and runs again for the backward pass; none: it keeps "
+        "all that backward needs",
+        one_of({"none", "full"}));
     visit("planner", planner, "where samples run, and what they cost");
     visit("model", model, "shape of the diffusion transformer");
     visit("flow", flow, "flow matching");

@@ -353,6 +353,17 @@ TEST_F(DataParallel, PlacementDoesNotChangeTheLoss) {
   }
 }
 
+TEST_F(DataParallel, ActivationCheckpointingChangesNoBit) {
+  TrainConfig config = tiny_config(folder_, "kept");
+  config.mesh.sequence = world().size() > 1 ? 2 : 1;
+  const Outcome kept = train(config, world());
+  config.run.dir = (folder_ / "recomputed").string();
+  config.dit.activation_checkpointing = "full";
+  const Outcome recomputed = train(config, world());
+  EXPECT_EQ(recomputed.losses, kept.losses);
+  EXPECT_EQ(recomputed.gradients, kept.gradients);
+}
+
 TEST_F(DataParallel, SharedSamplesAreRefused) {
   TrainConfig config = tiny_config(folder_, "shared");
   config.dit.planner.max_sp_degree = 2;
