@@ -34,12 +34,13 @@ constexpr const char* kDecoderName = "zoetrope_decoder";
 
 fs::path find_decoder() {
   const fs::path here = program_folder();
-  for (const fs::path& folder : {here, here / "bin", here.parent_path() / "bin"}) {
+  const fs::path above = here.parent_path();
+  for (const fs::path& folder : {here, here / "bin", above / "bin", above}) {
     if (fs::is_regular_file(folder / kDecoderName)) return folder / kDecoderName;
   }
-  throw Error(concat("program ", kDecoderName,
-                     " is not beside the running program: ", here.string(), ", ",
-                     (here / "bin").string(), ", ", (here.parent_path() / "bin").string()));
+  throw Error(
+      concat("program ", kDecoderName, " is not beside the running program: ", here.string(), ", ",
+             (here / "bin").string(), ", ", (above / "bin").string(), ", ", above.string()));
 }
 
 // The file actions and attributes of posix_spawn, freed together.
