@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "data/corpus.h"
+#include "data/corpus_mix.h"
 #include "data/loader.h"
 #include "model/dit.h"
 #include "train/task.h"
@@ -28,15 +28,15 @@ class DitTask : public Task {
   std::string describe() override;
 
  private:
-  void check_corpus() const;
+  void check_corpora() const;
   LocalStep forward_backward(const data::LoadedStep& loaded);
   void calibrate(const data::LoadedStep& loaded, double seconds);
 
   TrainConfig config_;
   launch::Mesh& mesh_;
   model::Dit dit_;
-  data::Corpus corpus_;
-  std::vector<std::int64_t> tokens_;  // of each clip
+  data::CorpusMix corpora_;
+  data::ClipPool pool_;
   std::unique_ptr<data::Loader> loader_;
   std::int64_t first_step_ = 0;
   std::vector<data::Calibration> calibrations_;  // by from_step; the first is in force
