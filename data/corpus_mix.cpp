@@ -10,7 +10,9 @@ namespace zoetrope::data {
 CorpusMix::CorpusMix(const std::vector<Part>& parts, const CorpusOptions& options) {
   ZOETROPE_CHECK_CONFIG(!parts.empty(), "no corpus is named");
   for (const Part& part : parts) {
-    auto corpus = std::make_unique<Corpus>(part.folder, options);
+    CorpusOptions own = options;
+    own.make_latent = part.make_latent;
+    auto corpus = std::make_unique<Corpus>(part.folder, std::move(own));
     const std::int64_t clips = corpus->totals().clips;
     ZOETROPE_CHECK_CONFIG(clips > 0, "corpus ", part.folder.string(), " has no clips");
     if (!members_.empty()) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@ class CorpusMix {
   struct Part {
     std::filesystem::path folder;
     double weight = 1;  // share of the samples, relative to the other parts
+    std::function<LatentRecord(const ClipRecord&)> make_latent;  // see CorpusOptions
   };
   // ConfigError when one has no clips, or two differ in what makes latents and text states mean the
   // same: VAE, text encoder, latent channels.

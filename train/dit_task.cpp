@@ -2,6 +2,7 @@
 #include "train/dit_task.h"
 
 #include <chrono>
+#include <functional>
 
 #include <ATen/TensorOperators.h>
 
@@ -18,17 +19,26 @@ std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config) {
                         config.corpus.empty()
                             ? "dit.corpus is not set: give the folder that encode_dataset wrote"
                             : "dit.corpus and dit.corpora are both set: give one of them");
-  if (!config.corpus.empty()) return {{config.corpus}};
+  if (!config.corpus.empty()) return {{config.corpus, 1, nullptr}};
   std::vector<data::CorpusMix::Part> parts;
-  for (const CorpusConfig& corpus : config.corpora) parts.push_back({corpus.folder, corpus.weight});
+  for (const CorpusConfig& corpus : config.corpora) {
+    parts.push_back({corpus.folder, corpus.weight, nullptr});
+  }
   return parts;
 }
 
-data::CorpusOptions corpus_options(const DitTaskConfig& config) {
+// Clips whose latents are not stored are encoded by the loader's threads.
+data::CorpusMix open_corpora(const DitTaskConfig& config,
+                             std::vector<std::unique_ptr<OnlineEncoder>>& encoders) {
+  std::vector<data::CorpusMix::Part> parts = corpora_of(config);
+  for (data::CorpusMix::Part& part : parts) {
+    encoders.push_back(std::make_unique<OnlineEncoder>(part.folder, config.vae, config.media_root));
+    part.make_latent = std::ref(*encoders.back());
+  }
   data::CorpusOptions options;
   options.cache_folder = config.cache_folder;
   options.cache_bytes = config.cache_mb << 20;
-  return options;
+  return data::CorpusMix(parts, options);
 }
 
 }  // namespace
@@ -37,7 +47,7 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
     : config_(config),
       mesh_(mesh),
       dit_(config.dit.model, at::kCPU),
-      corpora_(corpora_of(config.dit), corpus_options(config.dit)),
+      corpora_(open_corpora(config.dit, encoders_)),
       pool_(corpora_.pool(config.dit.model.patch_size)) {
   dit_.set_recompute_blocks(config.dit.activation_checkpointing == "full");
   check_corpora();
@@ -200,8 +210,7 @@ std::string DitTask::describe() {
   for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
     const data::Corpus& corpus = corpora_.part(i);
     const data::IndexTotals& totals = corpus.totals();
-    const double share =
-        corpora_of(config_.dit)[static_cast<std::size_t>(i)].weight / total_weight;
+    const double share = corpora_of(config_.dit)[static_cast<std::size_t>(i)].weight / total_weight;
     const auto clips = static_cast<double>(totals.clips);
     const double epochs =
         static_cast<double>(config_.steps * config_.dit.global_batch) * share / clips;
@@ -210,8 +219,9 @@ std::string DitTask::describe() {
     longest = std::max(longest, totals.max_positions / patch);
     mean += share * static_cast<double>(totals.positions / patch) / clips;
   }
-  return concat(corpora, "tokens a clip: ", mean, " mean, ", longest, " at most\ntokens a step: ",
-                mean * static_cast<double>(config_.dit.global_batch), "\n");
+  return concat(corpora, "tokens a clip: ", mean, " mean, ", longest,
+                " at most\ntokens a step: ", mean * static_cast<double>(config_.dit.global_batch),
+                "\n");
 }
 
 }  // namespace zoetrope::train

@@ -80,6 +80,8 @@ struct CorpusConfig {
 struct DitTaskConfig {
   std::string corpus;
   std::vector<CorpusConfig> corpora;
+  std::string vae;
+  std::string media_root;
   std::string bad_records = "stop";
   std::string cache_folder;
   std::int64_t cache_mb = 100000;
@@ -96,6 +98,9 @@ struct DitTaskConfig {
   void visit_fields(Visitor& visit) {
     visit("corpus", corpus, "folder written by encode_dataset");
     visit("corpora", corpora, "several of them, mixed by weight, in the place of corpus");
+    visit("vae", vae,
+          "VAE folder for clips whose latents are not stored; empty = the name in the corpus");
+    visit("media_root", media_root, "where their sources are looked for; empty = from here");
     visit("bad_records", bad_records,
           "a damaged clip: stop, or replace it by another one with a warning",
           one_of({"stop", "replace"}));

@@ -1,8 +1,10 @@
 // The whole way on real files: clips -> latents -> training -> checkpoint -> mp4, with trouble on
 // the way.
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 
 #include <gtest/gtest.h>
 
@@ -35,6 +37,7 @@ class Pipeline : public testing::Test {
   static void SetUpTestSuite() {
     std::string name = (fs::temp_directory_path() / "zoetrope_pipeline_XXXXXX").string();
     folder_ = mkdtemp(name.data());
+    setenv("OMP_NUM_THREADS", "1", 1);  // corpora are byte-equal for equal threads a rank
     const auto shapes = run_program("make_shapes --count 12 --vary --output " + at("shapes"));
     ASSERT_EQ(shapes.exit_code, 0) << shapes.err;
     std::ofstream(at("shapes/broken.mp4")) << "this is not a video";
@@ -69,6 +72,113 @@ TEST_F(Pipeline, SecondEncodingDoesNothingNewAndKeepsTheManifest) {
                                  at("corpus") + " --max-rejected-share 0.1");
   ASSERT_EQ(again.exit_code, 0) << again.err;
   EXPECT_EQ(read_file(at("corpus/manifest.jsonl")), before);
+}
+
+std::map<std::string, std::string> files_of(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_regular_file() || name == ".lock" || name == "next.txt") continue;
+    files[fs::relative(entry.path(), folder).string()] = read_file(entry.path());
+  }
+  return files;
+}
+
+TEST_F(Pipeline, RanksAndKillsLeaveNoTraceInACorpus) {
+  // Some 400 kB: two parts, so that there is work to share.
+  const std::string job = "encode_dataset --input " + at("shapes") + " --max-rejected-share 0.1";
+  ASSERT_EQ(run_program(job + " --output " + at("one")).exit_code, 0);
+  for (const char* kill_after : {"0.9", "1.6", "2.4"}) {
+    run_program(
+        concat("timeout -s KILL ", kill_after, " mpirun -np 2 ", job, " --output ", at("many")));
+  }
+  const auto four = run_program("mpirun -np 4 " + job + " --output " + at("many"));
+  ASSERT_EQ(four.exit_code, 0) << four.err;
+  EXPECT_TRUE(files_of(at("many")) == files_of(at("one")));
+}
+
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kCanPreload = false;  // the sanitizer's own library has to come first
+#else
+constexpr bool kCanPreload = true;
+#endif
+
+// LD_PRELOAD with what it is to break.
+std::string failing(const std::string& call, const std::string& path) {
+  return concat("FAIL_CALL=", call, " FAIL_PATH=", path, " LD_PRELOAD=" ZOETROPE_PROGRAM_FOLDER,
+                "/libfailing_disk.so ");
+}
+
+TEST_F(Pipeline, ADiskThatFillsUpOrFailsEndsTheEncodingAndTheNextRunGoesOn) {
+  if (!kCanPreload) GTEST_SKIP();
+  const std::string job = "encode_dataset --input " + at("shapes") +
+                          " --max-rejected-share 0.1 --output " + at("on_bad_disk");
+  for (const auto& [call, path, reason] :
+       {std::array{"write", "/latents/", "No space left"}, std::array{"fsync", "/text/", "error"},
+        std::array{"write", "/records/p", "No space left"},
+        std::array{"write", "/manifest.jsonl", "No space left"},
+        std::array{"fsync", "/index.bin", "error"}}) {
+    const auto failed = run_program(failing(call, path) + job);
+    EXPECT_EQ(failed.exit_code, 1) << call << " " << path << failed.err;
+    EXPECT_NE(failed.err.find(reason), std::string::npos) << failed.err;
+    EXPECT_NE(failed.err.find("on_bad_disk"), std::string::npos) << failed.err;
+  }
+  const auto whole = run_program(job);
+  ASSERT_EQ(whole.exit_code, 0) << whole.err;
+  EXPECT_TRUE(files_of(at("on_bad_disk")) == files_of(at("corpus")));
+}
+
+TEST_F(Pipeline, AShardThatCannotBeReadStopsTrainingOrIsPassedOver) {
+  if (!kCanPreload) GTEST_SKIP();
+  const std::string bad_disk = failing("read", "/latents/p0000000");
+  const auto stopped = run_program(bad_disk + train("bad_disk", "--set steps=4"));
+  EXPECT_EQ(stopped.exit_code, 3) << stopped.err;
+  EXPECT_NE(stopped.err.find("latents/p0000000.h5"), std::string::npos) << stopped.err;
+  EXPECT_NE(stopped.err.find("Input/output error"), std::string::npos) << stopped.err;
+  const auto passed_over =
+      run_program(bad_disk + train("bad_disk_too", "--set steps=4 --set dit.bad_records=replace"));
+  EXPECT_EQ(passed_over.exit_code, 0) << passed_over.err;
+  EXPECT_NE(passed_over.err.find("another clip is trained on"), std::string::npos);
+}
+
+TEST_F(Pipeline, TakesLatentsOverFromAnotherCorpus) {
+  const auto again =
+      run_program("encode_dataset --input " + at("shapes") + " --max-rejected-share 0.1 --reuse " +
+                  at("corpus") + " --output " + at("second"));
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(last_json_line(again.out)["taken_over"], 12);
+  EXPECT_EQ(read_file(at("second/manifest.jsonl")), read_file(at("corpus/manifest.jsonl")));
+}
+
+TEST_F(Pipeline, TrainsTheSameOnClipsThatAreEncodedAsTheyAreNeeded) {
+  const auto encoded = run_program("encode_dataset --online --input " + at("shapes") +
+                                   " --max-rejected-share 0.1 --output " + at("online"));
+  ASSERT_EQ(encoded.exit_code, 0) << encoded.err;
+  const std::string more = "--set steps=2 ";
+  ASSERT_EQ(run_program(train("from_stored", more)).exit_code, 0);
+  const auto online = run_program(train("from_sources", more + "--set dit.corpus=" + at("online")));
+  ASSERT_EQ(online.exit_code, 0) << online.err;
+  const auto losses = [](const std::string& run) {
+    std::vector<double> values;
+    for_each_json_line(at(run + "/metrics.jsonl"),
+                       [&](const Json& line, int) { values.push_back(line.at("loss")); });
+    return values;
+  };
+  EXPECT_EQ(losses("from_sources"), losses("from_stored"));
+  EXPECT_EQ(losses("from_stored").size(), 2u);
+}
+
+TEST_F(Pipeline, InspectMakesAPageWithPictures) {
+  const auto shown =
+      run_program("inspect " + at("corpus") + " --html " + at("page.html") + " --thumbnails 5");
+  ASSERT_EQ(shown.exit_code, 0) << shown.err;
+  const std::string page = read_file(at("page.html"));
+  std::size_t pictures = 0;
+  for (auto found = page.find("<img"); found != std::string::npos;
+       found = page.find("<img", found + 1))
+    ++pictures;
+  EXPECT_EQ(pictures, 5u);
+  EXPECT_EQ(run_program("inspect " + at("shapes/000000.mp4") + " --html x.html").exit_code, 2);
 }
 
 TEST_F(Pipeline, TooManyRejectsEndWithThree) {
