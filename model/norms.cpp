@@ -366,17 +366,22 @@ ModulationRows modulation_rows(const DitInput& input) {
   return rows;
 }
 
-ModulationRows narrow(const ModulationRows& rows, std::int64_t begin, std::int64_t count) {
+ModulationRows narrow(const ModulationRows& rows, const std::vector<Part>& places) {
   std::vector<std::int64_t> runs;
-  const std::int64_t* run = rows.runs_R3.const_data_ptr<std::int64_t>();
-  for (std::int64_t r = 0; r < rows.runs_R3.size(0); ++r, run += 3) {
-    const std::int64_t first = std::max(run[1], begin), last = std::min(run[2], begin + count);
-    if (first < last) append_runs(runs, run[0], first - begin, last - begin);
+  std::int64_t start = 0;
+  for (const Part& place : places) {
+    const std::int64_t* run = rows.runs_R3.const_data_ptr<std::int64_t>();
+    for (std::int64_t r = 0; r < rows.runs_R3.size(0); ++r, run += 3) {
+      const std::int64_t first = std::max(run[1], place.begin),
+                         last = std::min(run[2], place.end());
+      const std::int64_t shift = start - place.begin;
+      if (first < last) append_runs(runs, run[0], first + shift, last + shift);
+    }
+    start += place.count;
   }
   ModulationRows part{runs_tensor(runs), {}};
-  if (rows.row_of_token_T.defined()) {
-    part.row_of_token_T = rows.row_of_token_T.narrow(0, begin, count);
-  }
+  if (rows.row_of_token_T.defined())
+    part.row_of_token_T = expand_runs(runs, start).to(rows.row_of_token_T.device());
   return part;
 }
 

@@ -11,6 +11,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "model/parallel/token_plan.h"
 #include "model/rope.h"
 
 namespace zoetrope::model {
@@ -23,8 +24,8 @@ struct ModulationRows {
 };
 
 ModulationRows modulation_rows(const DitInput& input);
-// Those of tokens [begin, begin + count), counted from there.
-ModulationRows narrow(const ModulationRows& rows, std::int64_t begin, std::int64_t count);
+// Those of the tokens in `places`, one place after another.
+ModulationRows narrow(const ModulationRows& rows, const std::vector<Part>& places);
 ModulationRows one_row(std::int64_t tokens);  // all tokens use row 0
 
 // LayerNorm(x) * multiplier[row] + shift[row], cast to `out_type`. x [T, D] fp32; multiplier, shift
