@@ -42,6 +42,13 @@ class FieldReader {
     return result;
   }
 
+  std::int64_t offset(const char* name) const {
+    const Json& value = field(name);
+    ZOETROPE_CHECK_DATA(value.is_number_integer() && value.get<std::int64_t>() >= 0, place_, ": \"",
+                        name, "\" is ", value.dump(), ", expected an integer >= 0");
+    return value.get<std::int64_t>();
+  }
+
   int integer(const char* name, int min) const {
     const double value = number(name);
     ZOETROPE_CHECK_DATA(
@@ -92,6 +99,7 @@ Json to_json(const ClipRecord& record) {
               {"latent_height", record.latent_height},
               {"latent_width", record.latent_width},
               {"shard", record.shard},
+              {"shard_offset", record.shard_offset},
               {"captions", record.captions},
               {"text_ids", record.text_ids}};
 }
@@ -113,11 +121,15 @@ ClipRecord clip_from_json(const Json& json, const std::string& place) {
   record.latent_frames = read.integer("latent_frames", 1);
   record.latent_height = read.integer("latent_height", 1);
   record.latent_width = read.integer("latent_width", 1);
-  record.shard = read.record_name("shard");
+  record.shard = read.text("shard");
+  record.shard_offset = read.offset("shard_offset");
   record.captions = read.texts("captions");
   record.text_ids = read.texts("text_ids");
   ZOETROPE_CHECK_DATA(record.end_s >= record.start_s, place, ": \"end_s\" ", record.end_s,
                       " is before \"start_s\" ", record.start_s);
+  ZOETROPE_CHECK_DATA(
+      record.is_stored() ? is_record_name(record.shard) : record.shard_offset == 0, place,
+      ": \"shard\" is not a valid name: \"", record.shard, "\", at ", record.shard_offset);
   ZOETROPE_CHECK_DATA(record.captions.size() == record.text_ids.size(), place, ": ",
                       record.captions.size(), " captions but ", record.text_ids.size(),
                       " text_ids");

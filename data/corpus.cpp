@@ -1,22 +1,17 @@
-// Reading a corpus: lists at once, shards on demand.
+// Reading a corpus: everything on demand.
 #include "data/corpus.h"
 
-#include <algorithm>
 #include <mutex>
-#include <unordered_map>
-#include <unordered_set>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/log.h"
 #include "data/lru_cache.h"
+#include "data/record_reader.h"
 
 namespace zoetrope::data {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t kIdsInMessage = 5;
 
 // Empty when the file is as listed.
 std::string what_is_wrong(const fs::path& path, const ShardEntry& entry, bool hash_too,
@@ -60,14 +55,6 @@ std::vector<BadShard> bad_shards(const fs::path& folder, const std::vector<Shard
   return result;
 }
 
-std::string describe(const BadShard& bad) {
-  std::string text =
-      concat(bad.file, " ", bad.reason, "; it held ", bad.lost_ids.size(), " records");
-  const std::size_t num_shown = std::min(bad.lost_ids.size(), kIdsInMessage);
-  for (std::size_t i = 0; i < num_shown; ++i) text += concat(i == 0 ? ": " : ", ", bad.lost_ids[i]);
-  return num_shown < bad.lost_ids.size() ? text + ", ..." : text;
-}
-
 }  // namespace
 
 std::vector<BadShard> find_bad_shards(const fs::path& folder, bool hash_too, double wait_s) {
@@ -77,89 +64,54 @@ std::vector<BadShard> find_bad_shards(const fs::path& folder, bool hash_too, dou
 
 struct Corpus::Impl {
   fs::path folder;
-  CorpusOptions options;
   Json header;
-  std::vector<ClipRecord> clips;
-  std::unordered_map<std::string, TextEntry> texts;
+  CorpusIndex index;
+  mutable RecordReader records;
   const std::string null_text_id = hash_text("");
   std::mutex mutex;
-  LruCache<std::unique_ptr<ShardReader>> readers;
   LruCache<TextRecord> text_cache;
 
-  Impl(const fs::path& target, const CorpusOptions& with)
+  Impl(const fs::path& target, const CorpusOptions& options)
       : folder(target),
-        options(with),
         header(read_corpus_header(target)),
-        readers(std::max<std::int64_t>(with.max_open_shards, 1)),
-        text_cache(with.text_cache_bytes) {
-    wait_until_visible([&] { return fs::exists(folder / "manifest.jsonl"); }, options.wait_s);
-    clips = read_manifest(folder);
-    const std::vector<TextEntry> entries = read_text_index(folder);
-    for (const TextEntry& entry : entries) texts.emplace(entry.id, entry);
-    refuse_or_skip(
-        bad_shards(folder, read_shard_list(folder), clips, entries, false, options.wait_s));
-    check_texts();
+        index(when_visible(target, options.wait_s)),
+        records(target, {options.max_open_shards, options.wait_s, options.cache_folder,
+                         options.cache_bytes}),
+        text_cache(options.text_cache_bytes) {}
+
+  static const fs::path& when_visible(const fs::path& folder, double wait_s) {
+    wait_until_visible([&] { return fs::exists(folder / "manifest.jsonl"); }, wait_s);
+    return folder;
   }
 
-  void refuse_or_skip(const std::vector<BadShard>& bad) {
-    if (bad.empty()) return;
-    ZOETROPE_CHECK_DATA(options.skip_bad_shards, "corpus ", folder.string(), ": ", bad.size(),
-                        " bad shards, the first: ", describe(bad.front()));
-    std::unordered_set<std::string> lost;
-    for (const BadShard& shard : bad) {
-      log_warn("corpus ", folder.string(), ": left out ", describe(shard));
-      lost.insert(shard.lost_ids.begin(), shard.lost_ids.end());
-    }
-    const auto is_lost = [&](const ClipRecord& clip) {
-      return lost.count(clip.id) != 0 ||
-             std::any_of(clip.text_ids.begin(), clip.text_ids.end(),
-                         [&](const std::string& id) { return lost.count(id) != 0; });
-    };
-    clips.erase(std::remove_if(clips.begin(), clips.end(), is_lost), clips.end());
-    for (const std::string& id : lost) texts.erase(id);
-  }
-
-  void check_texts() const {
-    for (const ClipRecord& clip : clips) {
-      for (const std::string& id : clip.text_ids) {
-        ZOETROPE_CHECK_DATA(texts.count(id) != 0, "corpus ", folder.string(), ": clip ", clip.id,
-                            " names text ", id, ", which texts.jsonl does not list");
-      }
-    }
-  }
-
-  // Under the mutex.
-  const ShardReader& reader(const std::string& file) {
-    if (const auto* kept = readers.find(file)) return **kept;
-    readers.insert(file, std::make_unique<ShardReader>(folder / file), 1);
-    return **readers.find(file);
-  }
-
-  LatentRecord latent(const ClipRecord& clip) {
-    LatentRecord record;
-    {
-      const std::scoped_lock lock(mutex);
-      record = reader("latents/" + clip.shard).latent(clip.id);
-    }
-    ZOETROPE_CHECK_DATA(
-        record.channels == clip.latent_channels && record.frames == clip.latent_frames &&
-            record.height == clip.latent_height && record.width == clip.latent_width,
-        "corpus ", folder.string(), ": latent ", clip.id, " in latents/", clip.shard, " is ",
-        record.channels, "x", record.frames, "x", record.height, "x", record.width,
-        ", the manifest says ", clip.latent_channels, "x", clip.latent_frames, "x",
-        clip.latent_height, "x", clip.latent_width);
-    return record;
+  LatentRecord latent(const ClipRecord& clip) const {
+    ZOETROPE_CHECK_DATA(clip.is_stored(), "corpus ", folder.string(), ": the latents of clip ",
+                        clip.id, " are not stored");
+    const std::size_t num_values = std::size_t{1} * clip.latent_channels * clip.latent_frames *
+                                   clip.latent_height * clip.latent_width;
+    return {clip.id,
+            clip.latent_channels,
+            clip.latent_frames,
+            clip.latent_height,
+            clip.latent_width,
+            records.read("latents/" + clip.shard, clip.shard_offset, num_values, clip.id)};
   }
 
   TextRecord text(const std::string& id_or_empty) {
     const std::string& id = id_or_empty.empty() ? null_text_id : id_or_empty;
-    const std::scoped_lock lock(mutex);
-    if (const TextRecord* kept = text_cache.find(id)) return *kept;
-    const auto found = texts.find(id);
+    {
+      const std::scoped_lock lock(mutex);
+      if (const TextRecord* kept = text_cache.find(id)) return *kept;
+    }
+    const auto entry = index.text(id);
     ZOETROPE_CHECK_DATA(
-        found != texts.end(), "corpus ", folder.string(), " has no text state ", id,
+        entry.has_value(), "corpus ", folder.string(), " has no text state ", id,
         id == null_text_id ? ", the one of the empty caption; encode_dataset adds it" : "");
-    TextRecord record = reader("text/" + found->second.shard).text(id);
+    TextRecord record{
+        id, entry->length, entry->width,
+        records.read("text/" + entry->shard, entry->shard_offset,
+                     std::size_t{1} * entry->length * entry->width, id)};
+    const std::scoped_lock lock(mutex);
     text_cache.insert(id, record, static_cast<std::int64_t>(record.values.size() * sizeof(float)));
     return record;
   }
@@ -174,8 +126,14 @@ const fs::path& Corpus::folder() const {
 const Json& Corpus::header() const {
   return impl_->header;
 }
-const std::vector<ClipRecord>& Corpus::clips() const {
-  return impl_->clips;
+const IndexTotals& Corpus::totals() const {
+  return impl_->index.totals();
+}
+LatentShape Corpus::shape(std::int64_t clip) const {
+  return impl_->index.shape(clip);
+}
+ClipRecord Corpus::clip(std::int64_t clip) const {
+  return impl_->index.clip(clip);
 }
 LatentRecord Corpus::latent(const ClipRecord& clip) const {
   return impl_->latent(clip);

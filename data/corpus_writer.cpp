@@ -31,6 +31,7 @@ bool is_temporary(const fs::path& path) {
 // What a journal line says of a clip, whichever shard holds it.
 std::string line_hash(ClipRecord clip) {
   clip.shard.clear();
+  clip.shard_offset = 0;
   return hash_text(to_json(clip).dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
@@ -158,7 +159,7 @@ struct CorpusWriter::Impl {
         clip.latent_height, "x", clip.latent_width, " does not fit latent ", latent.id, " of ",
         latent.channels, "x", latent.frames, "x", latent.height, "x", latent.width);
     check_texts(clip);
-    open(latents, "latents").add(latent);
+    clip.shard_offset = open(latents, "latents").add(latent);
     clip.shard = shard_name();
     known_clips.emplace(clip.id, without_source(clip));
     note(std::move(clip));
@@ -179,9 +180,9 @@ struct CorpusWriter::Impl {
 
   void add_text(const TextRecord& text) {
     ZOETROPE_CHECK_DATA(!has_text(text.id), "text ", text.id, " is already in the corpus");
-    open(texts, "text").add(text);
+    const std::int64_t offset = open(texts, "text").add(text);
     text_ids.insert(text.id);
-    part.texts.push_back({text.id, shard_name(), text.length, text.width});
+    part.texts.push_back({text.id, shard_name(), text.length, text.width, offset});
     publish_when_full();
   }
 

@@ -37,14 +37,11 @@ std::string name_field(const Json& json, const char* name, const std::string& pl
 }
 
 Json to_json(const TextEntry& entry) {
-  return Json{
-      {"id", entry.id}, {"shard", entry.shard}, {"length", entry.length}, {"width", entry.width}};
-}
-
-TextEntry text_from_json(const Json& json, const std::string& place) {
-  return {name_field(json, "id", place), name_field(json, "shard", place),
-          static_cast<int>(count_field(json, "length", place)),
-          static_cast<int>(count_field(json, "width", place))};
+  return Json{{"id", entry.id},
+              {"shard", entry.shard},
+              {"length", entry.length},
+              {"width", entry.width},
+              {"shard_offset", entry.shard_offset}};
 }
 
 Json to_json(const ShardEntry& entry) {
@@ -101,6 +98,13 @@ void write_lines(const fs::path& path, const std::vector<Item>& items) {
 }
 
 }  // namespace
+
+TextEntry text_from_json(const Json& json, const std::string& place) {
+  return {name_field(json, "id", place), name_field(json, "shard", place),
+          static_cast<int>(count_field(json, "length", place)),
+          static_cast<int>(count_field(json, "width", place)),
+          count_field(json, "shard_offset", place)};
+}
 
 void write_part(const fs::path& path, const Part& part) {
   std::string text;

@@ -13,7 +13,7 @@
 
 namespace zoetrope::data {
 
-inline constexpr char kCorpusFormat[] = "zoetrope-corpus-1";
+inline constexpr char kCorpusFormat[] = "zoetrope-corpus-2";
 // How long readers wait for files that another machine has just written (network file systems).
 inline constexpr double kVisibilityWaitS = 30;
 
@@ -21,6 +21,7 @@ inline constexpr double kVisibilityWaitS = 30;
 struct TextEntry {
   std::string id, shard;  // file name under text/
   int length = 0, width = 0;
+  std::int64_t shard_offset = 0;  // of its values in that file, bytes
 };
 
 // What a published shard file must be.
@@ -58,6 +59,7 @@ RankFinish read_finish(const std::filesystem::path& path);
 Json read_corpus_header(const std::filesystem::path& folder);
 std::vector<ClipRecord> read_manifest(const std::filesystem::path& folder);
 std::vector<TextEntry> read_text_index(const std::filesystem::path& folder);
+TextEntry text_from_json(const Json& json, const std::string& place);
 std::vector<ShardEntry> read_shard_list(const std::filesystem::path& folder);
 std::vector<Reject> read_rejects(const std::filesystem::path& folder);
 
@@ -75,7 +77,7 @@ struct MergeSummary {
   std::int64_t clips = 0, texts = 0, shards = 0, rejects = 0;
 };
 // Merges the journals of all ranks into manifest.jsonl, texts.jsonl, shards.jsonl and
-// rejects.jsonl. Run by rank 0 after a barrier that follows finish_rank() on all `num_ranks` ranks;
+// rejects.jsonl, and makes the index. Run by rank 0 after a barrier that follows finish_rank() on all `num_ranks` ranks;
 // repeating it changes nothing. Clips found under several sources are one clip: the source that
 // sorts first, the captions of all.
 MergeSummary merge_corpus(const std::filesystem::path& folder, int num_ranks,

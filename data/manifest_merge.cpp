@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "data/corpus_index.h"
 #include "data/manifest.h"
 
 namespace zoetrope::data {
@@ -50,7 +51,11 @@ ClipRecord unite(std::vector<ClipRecord> candidates) {
             [&](const ClipRecord& a, const ClipRecord& b) { return key(a) < key(b); });
   ClipRecord united = candidates.front();
   for (const ClipRecord& candidate : candidates) {
-    united.shard = std::min(united.shard, candidate.shard);
+    if (std::tie(candidate.shard, candidate.shard_offset) <
+        std::tie(united.shard, united.shard_offset)) {
+      united.shard = candidate.shard;
+      united.shard_offset = candidate.shard_offset;
+    }
     for (std::size_t i = 0; i < candidate.captions.size(); ++i) {
       const auto& known = united.captions;
       if (std::find(known.begin(), known.end(), candidate.captions[i]) != known.end()) continue;
@@ -103,7 +108,8 @@ MergeSummary merge_corpus(const fs::path& folder, int num_ranks, double wait_s) 
   write_rejects(folder, rejects);
   write_shard_list(folder, shards);
   write_text_index(folder, texts);
-  write_manifest(folder, clips);  // last: what it names is then listed
+  write_manifest(folder, clips);  // after what it names
+  build_index(folder);
   return {static_cast<std::int64_t>(clips.size()), static_cast<std::int64_t>(texts.size()),
           static_cast<std::int64_t>(shards.size()), static_cast<std::int64_t>(rejects.size())};
 }

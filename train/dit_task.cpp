@@ -14,20 +14,23 @@
 namespace zoetrope::train {
 namespace {
 
-std::vector<std::int64_t> tokens_of(const data::Corpus& corpus, const model::DitConfig& dit) {
-  std::vector<std::int64_t> tokens;
-  for (const data::ClipRecord& clip : corpus.clips()) {
-    tokens.push_back((clip.latent_frames / dit.patch_size[0]) *
-                     (clip.latent_height / dit.patch_size[1]) *
-                     (clip.latent_width / dit.patch_size[2]));
-  }
-  return tokens;
+// What dit.corpus or dit.corpora names.
+std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config) {
+  ZOETROPE_CHECK_CONFIG(config.corpus.empty() != config.corpora.empty(),
+                        config.corpus.empty()
+                            ? "dit.corpus is not set: give the folder that encode_dataset wrote"
+                            : "dit.corpus and dit.corpora are both set: give one of them");
+  if (!config.corpus.empty()) return {{config.corpus}};
+  std::vector<data::CorpusMix::Part> parts;
+  for (const CorpusConfig& corpus : config.corpora) parts.push_back({corpus.folder, corpus.weight});
+  return parts;
 }
 
-const std::string& required_corpus(const DitTaskConfig& config) {
-  ZOETROPE_CHECK_CONFIG(!config.corpus.empty(),
-                        "dit.corpus is not set: give the folder that encode_dataset wrote");
-  return config.corpus;
+data::CorpusOptions corpus_options(const DitTaskConfig& config) {
+  data::CorpusOptions options;
+  options.cache_folder = config.cache_folder;
+  options.cache_bytes = config.cache_mb << 20;
+  return options;
 }
 
 // Brings the samples of each seat together, seats as they first come.
@@ -49,17 +52,15 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
       mesh_(mesh),
       dit_(config.dit.model, at::kCPU,
            {mesh.index(launch::Axis::kTensor), mesh.size(launch::Axis::kTensor)}),
-      corpus_(required_corpus(config.dit)),
-      tokens_(tokens_of(corpus_, config.dit.model)) {
+      corpora_(corpora_of(config.dit), corpus_options(config.dit)),
+      pool_(corpora_.pool(config.dit.model.patch_size)) {
   dit_.set_recompute_blocks(config.dit.activation_checkpointing == "full");
-  check_corpus();
+  check_corpora();
   make_seat_groups();
 }
 
-void DitTask::check_corpus() const {
+void DitTask::check_corpora() const {
   const model::DitConfig& dit = config_.dit.model;
-  const auto& clips = corpus_.clips();
-  ZOETROPE_CHECK_CONFIG(!clips.empty(), "corpus ", corpus_.folder().string(), " has no clips");
   ZOETROPE_CHECK_CONFIG(config_.dit.global_batch >= mesh_.num_batches(), "dit.global_batch ",
                         config_.dit.global_batch, " gives some of ", mesh_.num_batches(),
                         " ranks no sample");
@@ -68,21 +69,25 @@ void DitTask::check_corpus() const {
       "dit.planner.max_sp_degree ", config_.dit.planner.max_sp_degree, " and mesh.sequence ",
       mesh_.size(launch::Axis::kSequence),
       ": either the planner shares long samples, or the mesh every sample");
-  for (const data::ClipRecord& clip : clips) {
-    ZOETROPE_CHECK_CONFIG(clip.latent_channels == dit.in_channels, "corpus ",
-                          corpus_.folder().string(), " has ", clip.latent_channels,
+  for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
+    const data::Corpus& corpus = corpora_.part(i);
+    const data::IndexTotals& totals = corpus.totals();
+    ZOETROPE_CHECK_CONFIG(totals.latent_channels == dit.in_channels, "corpus ",
+                          corpus.folder().string(), " has ", totals.latent_channels,
                           " latent channels, dit.model.in_channels is ", dit.in_channels);
-    ZOETROPE_CHECK_CONFIG(clip.latent_frames % dit.patch_size[0] == 0 &&
-                              clip.latent_height % dit.patch_size[1] == 0 &&
-                              clip.latent_width % dit.patch_size[2] == 0,
-                          "clip ", clip.source, ": latent ", clip.latent_frames, "x",
-                          clip.latent_height, "x", clip.latent_width,
-                          " is not a multiple of dit.model.patch_size");
+    for (std::size_t side = 0; side < 3; ++side) {
+      ZOETROPE_CHECK_CONFIG(totals.common_divisors[side] % dit.patch_size[side] == 0, "corpus ",
+                            corpus.folder().string(),
+                            ": not every clip's latent frames, height and width are multiples of "
+                            "dit.model.patch_size; their common divisors are ",
+                            totals.common_divisors[0], ", ", totals.common_divisors[1], ", ",
+                            totals.common_divisors[2]);
+    }
+    const auto text = corpus.text("");
+    ZOETROPE_CHECK_CONFIG(text.width == dit.text_dim, "corpus ", corpus.folder().string(),
+                          " has text states of width ", text.width, ", dit.model.text_dim is ",
+                          dit.text_dim);
   }
-  const auto text = corpus_.text("");
-  ZOETROPE_CHECK_CONFIG(text.width == dit.text_dim, "corpus ", corpus_.folder().string(),
-                        " has text states of width ", text.width, ", dit.model.text_dim is ",
-                        dit.text_dim);
 }
 
 // Every group that the planner may seat a sample on: this rank is in at most one of each degree.
@@ -128,9 +133,10 @@ void DitTask::start(std::int64_t first_step) {
   loader.prefetch_steps = static_cast<int>(config_.dit.prefetch_steps);
   loader.num_threads = static_cast<int>(config_.dit.loader_threads);
   loader.ram_cache_bytes = config_.dit.ram_cache_mb << 20;
+  loader.replace_bad_records = config_.dit.bad_records == "replace";
   first_step_ = first_step;
   if (calibrations_.empty()) calibrations_ = {data::starting_calibration(loader.planner)};
-  loader_ = std::make_unique<data::Loader>(corpus_, loader, tokens_, mesh_.batch(),
+  loader_ = std::make_unique<data::Loader>(corpora_, loader, pool_, mesh_.batch(),
                                            mesh_.num_batches(), first_step, calibrations_);
 }
 
@@ -162,7 +168,7 @@ void DitTask::calibrate(const data::LoadedStep& loaded, double seconds) {
   data::PackContents pack;
   for (const data::PlannedSample& sample : loaded.plan.samples) {
     if (!sample.seat.holds(mesh_.batch())) continue;
-    pack.add(tokens_[static_cast<std::size_t>(sample.clip)],
+    pack.add(pool_.tokens(sample.clip),
              data::shared_cost(1, sample.seat.sp_degree, planner.sp_overhead));
   }
   // The first step after a start allocates, too: its time says nothing about the others.
@@ -177,7 +183,7 @@ void DitTask::calibrate(const data::LoadedStep& loaded, double seconds) {
 }
 
 LocalStep DitTask::forward_backward(data::LoadedStep& loaded, const BeforePass& before_pass) {
-  const data::Passes passes = data::cut_into_passes(loaded.plan, tokens_, mesh_.num_batches(),
+  const data::Passes passes = data::cut_into_passes(loaded.plan, pool_, mesh_.num_batches(),
                                                     config_.dit.max_tokens_per_pass);
   std::map<std::int64_t, std::int32_t> pass_of;  // by global index
   for (std::size_t i = 0; i < passes.pass_of.size(); ++i) {
@@ -235,7 +241,7 @@ void DitTask::save_model(const std::filesystem::path& folder,
 }
 
 Json DitTask::context() const {
-  const Json& header = corpus_.header();
+  const Json& header = corpora_.header();
   return Json{{"vae", header.value("vae", Json())},
               {"text_encoder", header.value("text_encoder", Json())},
               {"fps", header.value("fps", 0.0)}};
@@ -261,18 +267,26 @@ void DitTask::load_state(const Json& state) {
 }
 
 std::string DitTask::describe() {
-  std::int64_t total = 0, longest = 0;
-  for (const std::int64_t tokens : tokens_) {
-    total += tokens;
-    longest = std::max(longest, tokens);
+  const std::int64_t patch = config_.dit.model.patch_volume();
+  std::int64_t longest = 0;
+  double mean = 0, total_weight = 0;
+  for (const auto& part : corpora_of(config_.dit)) total_weight += part.weight;
+  std::string corpora;
+  for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
+    const data::Corpus& corpus = corpora_.part(i);
+    const data::IndexTotals& totals = corpus.totals();
+    const double share =
+        corpora_of(config_.dit)[static_cast<std::size_t>(i)].weight / total_weight;
+    const auto clips = static_cast<double>(totals.clips);
+    const double epochs =
+        static_cast<double>(config_.steps * config_.dit.global_batch) * share / clips;
+    corpora += concat("corpus ", corpus.folder().string(), ": ", totals.clips, " clips, ",
+                      100 * share, " % of the samples, ", epochs, " epochs\n");
+    longest = std::max(longest, totals.max_positions / patch);
+    mean += share * static_cast<double>(totals.positions / patch) / clips;
   }
-  const auto clips = static_cast<double>(tokens_.size());
-  const double per_step =
-      static_cast<double>(total) / clips * static_cast<double>(config_.dit.global_batch);
-  return concat("clips: ", tokens_.size(), "\ntokens a clip: ", static_cast<double>(total) / clips,
-                " mean, ", longest, " at most\ntokens a step: ", per_step,
-                "\nepochs: ", static_cast<double>(config_.steps * config_.dit.global_batch) / clips,
-                "\n");
+  return concat(corpora, "tokens a clip: ", mean, " mean, ", longest, " at most\ntokens a step: ",
+                mean * static_cast<double>(config_.dit.global_batch), "\n");
 }
 
 }  // namespace zoetrope::train

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "data/corpus.h"
+#include "data/corpus_mix.h"
 #include "data/loader.h"
 #include "model/dit.h"
 #include "train/task.h"
@@ -30,7 +30,7 @@ class DitTask : public Task {
   std::string describe() override;
 
  private:
-  void check_corpus() const;
+  void check_corpora() const;
   void make_seat_groups();
   model::TokenPlan token_plan(const std::vector<data::LoadedSample>& samples,
                               const std::vector<model::Grid>& grids);
@@ -42,8 +42,8 @@ class DitTask : public Task {
   TrainConfig config_;
   launch::Mesh& mesh_;
   model::Dit dit_;
-  data::Corpus corpus_;
-  std::vector<std::int64_t> tokens_;  // of each clip
+  data::CorpusMix corpora_;
+  data::ClipPool pool_;
   std::unique_ptr<data::Loader> loader_;
   std::map<int, std::unique_ptr<launch::Communicator>> seat_groups_;  // by degree
   std::int64_t first_step_ = 0;

@@ -66,8 +66,23 @@ struct CheckpointConfig {
   }
 };
 
+// One of several corpora.
+struct CorpusConfig {
+  std::string folder;
+  double weight = 1;
+  template <class Visitor>
+  void visit_fields(Visitor& visit) {
+    visit("folder", folder, "folder written by encode_dataset");
+    visit("weight", weight, "share of the samples, relative to the other corpora", at_least(0));
+  }
+};
+
 struct DitTaskConfig {
   std::string corpus;
+  std::vector<CorpusConfig> corpora;
+  std::string bad_records = "stop";
+  std::string cache_folder;
+  std::int64_t cache_mb = 100000;
   std::int64_t global_batch = 32;
   double caption_dropout = 0.1;
   std::int64_t prefetch_steps = 2;
@@ -81,6 +96,13 @@ struct DitTaskConfig {
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("corpus", corpus, "folder written by encode_dataset");
+    visit("corpora", corpora, "several of them, mixed by weight, in the place of corpus");
+    visit("bad_records", bad_records,
+          "a damaged clip: stop, or replace it by another one with a warning",
+          one_of({"stop", "replace"}));
+    visit("cache_folder", cache_folder,
+          "on a disk of this node: shards are copied there and read from there; empty = not");
+    visit("cache_mb", cache_mb, "room for them, MiB", at_least(1));
     visit("global_batch", global_batch, "samples a step, over all ranks", at_least(1));
     visit("caption_dropout", caption_dropout, "share of samples trained without a caption",
           between(0, 1));

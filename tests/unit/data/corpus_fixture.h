@@ -16,6 +16,8 @@
 #include "base/files.h"
 #include "data/corpus.h"
 #include "data/corpus_writer.h"
+#include "data/half_float.h"
+#include "data/shard.h"
 
 namespace zoetrope::data::testing {
 
@@ -73,6 +75,7 @@ inline ClipRecord make_clip(const std::string& id, const std::vector<std::string
   clip.latent_height = 4;
   clip.latent_width = 5;
   clip.shard = "none.h5";
+  clip.shard_offset = 2048;
   clip.captions = captions;
   for (const std::string& caption : captions) clip.text_ids.push_back(hash_text(caption));
   return clip;
@@ -132,6 +135,11 @@ inline void overwrite_byte(const fs::path& path, std::uint64_t offset) {
   const char byte = static_cast<char>(file.get() ^ 0x10);
   file.seekp(static_cast<std::streamoff>(offset));
   file.put(byte);
+}
+
+// The byte at which a record's values lie in their shard.
+inline std::uint64_t place_of(const ClipRecord& clip) {
+  return static_cast<std::uint64_t>(clip.shard_offset);
 }
 
 // The message of the error of type E that `act` throws; fails the test's expectations otherwise.
