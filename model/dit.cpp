@@ -190,7 +190,7 @@ struct Dit::Block {
 
     const at::Tensor f_TD =
         modulated_layer_norm(x_TD, m[4] + 1, m[3], c.rows, config.eps, c.compute_type);
-    const at::Tensor mlp_TD = ffn_out(at::gelu(ffn_in(f_TD), "tanh"));
+    const at::Tensor mlp_TD = ffn_out(linear_gelu(f_TD, ffn_in.weight, ffn_in.bias));
     return gated_residual(x_TD, mlp_TD, m[5], c.rows);
   }
 };
@@ -233,9 +233,10 @@ Dit::Conditions Dit::conditions(const DitInput& input, at::ScalarType compute_ty
                                 const SequencePlan& plan) {
   Conditions c(plan);
   c.compute_type = compute_type;
-  c.rows = narrow(modulation_rows(input), plan.begin(), plan.count());
-  c.single_row = one_row(plan.count());
-  c.rotation = rotary_.rotation(input.grids, input.patches_TK.device());
+  const at::Device device = input.patches_TK.device();
+  c.rows = rows_on(narrow(modulation_rows(input), plan.begin(), plan.count()), device);
+  c.single_row = rows_on(one_row(plan.count()), device);
+  c.rotation = rotary_.rotation(input.grids, device);
   c.rotation.positions_T3 = plan.mine(c.rotation.positions_T3);
   for (const Grid& grid : input.grids) c.lengths.push_back(grid.tokens());
   const SequencePlan::Pieces pieces = plan.pieces(c.lengths);
