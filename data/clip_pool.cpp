@@ -32,7 +32,8 @@ std::vector<std::int64_t> deal_slots(const std::vector<ClipPool::Part>& parts) {
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return cut[a] > cut[b]; });
   const std::int64_t left = kBlock - std::accumulate(slots.begin(), slots.end(), std::int64_t{0});
-  for (std::int64_t i = 0; i < left; ++i) ++slots[order[static_cast<std::size_t>(i) % order.size()]];
+  for (std::int64_t i = 0; i < left; ++i)
+    ++slots[order[static_cast<std::size_t>(i) % order.size()]];
   return slots;
 }
 
@@ -74,9 +75,9 @@ std::int64_t ClipPool::draw(std::int64_t global_index, std::uint64_t seed) const
   std::int64_t nth = global_index;
   if (ranges_.size() > 1) {
     const std::int64_t block = global_index / kBlock;
-    const auto slot = static_cast<std::int64_t>(
-        permute(static_cast<std::uint64_t>(global_index % kBlock), kBlock, seed ^ kBlockSeed,
-                static_cast<std::uint64_t>(block)));
+    const auto slot =
+        static_cast<std::int64_t>(permute(static_cast<std::uint64_t>(global_index % kBlock), kBlock,
+                                          seed ^ kBlockSeed, static_cast<std::uint64_t>(block)));
     while (slot >= range->first_slot + range->num_slots) ++range;
     nth = block * range->num_slots + (slot - range->first_slot);
   }

@@ -127,9 +127,9 @@ ClipRecord clip_from_json(const Json& json, const std::string& place) {
   record.text_ids = read.texts("text_ids");
   ZOETROPE_CHECK_DATA(record.end_s >= record.start_s, place, ": \"end_s\" ", record.end_s,
                       " is before \"start_s\" ", record.start_s);
-  ZOETROPE_CHECK_DATA(
-      record.is_stored() ? is_record_name(record.shard) : record.shard_offset == 0, place,
-      ": \"shard\" is not a valid name: \"", record.shard, "\", at ", record.shard_offset);
+  ZOETROPE_CHECK_DATA(record.is_stored() ? is_record_name(record.shard) : record.shard_offset == 0,
+                      place, ": \"shard\" is not a valid name: \"", record.shard, "\", at ",
+                      record.shard_offset);
   ZOETROPE_CHECK_DATA(record.captions.size() == record.text_ids.size(), place, ": ",
                       record.captions.size(), " captions but ", record.text_ids.size(),
                       " text_ids");

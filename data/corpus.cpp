@@ -107,10 +107,9 @@ struct Corpus::Impl {
     ZOETROPE_CHECK_DATA(
         entry.has_value(), "corpus ", folder.string(), " has no text state ", id,
         id == null_text_id ? ", the one of the empty caption; encode_dataset adds it" : "");
-    TextRecord record{
-        id, entry->length, entry->width,
-        records.read("text/" + entry->shard, entry->shard_offset,
-                     std::size_t{1} * entry->length * entry->width, id)};
+    TextRecord record{id, entry->length, entry->width,
+                      records.read("text/" + entry->shard, entry->shard_offset,
+                                   std::size_t{1} * entry->length * entry->width, id)};
     const std::scoped_lock lock(mutex);
     text_cache.insert(id, record, static_cast<std::int64_t>(record.values.size() * sizeof(float)));
     return record;

@@ -94,20 +94,19 @@ Json read_line(const FileReader& file, const fs::path& path, std::uint64_t from,
 void write_entries(const fs::path& folder, const fs::path& path) {
   IndexWriter writer(path);
   std::string last_id;
-  const std::uint64_t manifest_bytes = for_each_placed_line(
-      folder / "manifest.jsonl",
-      [&](const Json& json, std::uint64_t from, const std::string& place) {
-        const ClipRecord clip = clip_from_json(json, place);
-        ZOETROPE_CHECK_DATA(last_id < clip.id, place, ": id ", clip.id, " does not follow ",
-                            last_id);
-        last_id = clip.id;
-        writer.add_clip(from, clip.latent_shape(), place);
-      });
-  const std::uint64_t texts_bytes =
-      for_each_placed_line(folder / "texts.jsonl",
+  const std::uint64_t manifest_bytes =
+      for_each_placed_line(folder / "manifest.jsonl",
                            [&](const Json& json, std::uint64_t from, const std::string& place) {
-                             writer.add_text(from, text_from_json(json, place).id, place);
+                             const ClipRecord clip = clip_from_json(json, place);
+                             ZOETROPE_CHECK_DATA(last_id < clip.id, place, ": id ", clip.id,
+                                                 " does not follow ", last_id);
+                             last_id = clip.id;
+                             writer.add_clip(from, clip.latent_shape(), place);
                            });
+  const std::uint64_t texts_bytes = for_each_placed_line(
+      folder / "texts.jsonl", [&](const Json& json, std::uint64_t from, const std::string& place) {
+        writer.add_text(from, text_from_json(json, place).id, place);
+      });
   writer.finish(manifest_bytes, texts_bytes);
 }
 
@@ -184,8 +183,7 @@ void IndexWriter::add_clip(std::uint64_t line, const LatentShape& shape, const s
                       shape.channels, " latent channels, the clips before have ",
                       totals_.latent_channels);
   put(ClipEntry{line, static_cast<std::uint32_t>(shape.frames),
-                static_cast<std::uint16_t>(shape.height),
-                static_cast<std::uint16_t>(shape.width)});
+                static_cast<std::uint16_t>(shape.height), static_cast<std::uint16_t>(shape.width)});
   const std::int64_t positions = std::int64_t{1} * shape.frames * shape.height * shape.width;
   ++totals_.clips;
   totals_.latent_channels = shape.channels;
@@ -293,8 +291,8 @@ std::optional<TextEntry> CorpusIndex::text(const std::string& id) const {
   const std::uint64_t from = entry_at(low).line;
   const std::uint64_t to = low + 1 < totals_.texts ? entry_at(low + 1).line : texts_.size();
   const fs::path path = folder_ / "texts.jsonl";
-  TextEntry text = text_from_json(read_line(texts_, path, from, to),
-                                  concat(path.string(), " at byte ", from));
+  TextEntry text =
+      text_from_json(read_line(texts_, path, from, to), concat(path.string(), " at byte ", from));
   ZOETROPE_CHECK_DATA(text.id == id, path.string(), " at byte ", from, ": text ", text.id,
                       ", index.bin says ", id, ": remove that file");
   return text;

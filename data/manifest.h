@@ -77,9 +77,9 @@ struct MergeSummary {
   std::int64_t clips = 0, texts = 0, shards = 0, rejects = 0;
 };
 // Merges the journals of all ranks into manifest.jsonl, texts.jsonl, shards.jsonl and
-// rejects.jsonl, and makes the index. Run by rank 0 after a barrier that follows finish_rank() on all `num_ranks` ranks;
-// repeating it changes nothing. Clips found under several sources are one clip: the source that
-// sorts first, the captions of all.
+// rejects.jsonl, and makes the index. Run by rank 0 after a barrier that follows finish_rank() on
+// all `num_ranks` ranks; repeating it changes nothing. Clips found under several sources are one
+// clip: the source that sorts first, the captions of all.
 MergeSummary merge_corpus(const std::filesystem::path& folder, int num_ranks,
                           double wait_s = kVisibilityWaitS);
 

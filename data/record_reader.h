@@ -21,7 +21,7 @@ std::uint32_t fletcher32(std::span<const std::byte> bytes);
 
 struct RecordReaderOptions {
   std::int64_t max_open_files = 64;
-  double wait_s = 0;  // for a shard that another machine has just written
+  double wait_s = 0;                   // for a shard that another machine has just written
   std::filesystem::path cache_folder;  // on this node, for copies of shards; empty: none
   std::int64_t cache_bytes = 0;
 };

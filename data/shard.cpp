@@ -137,8 +137,8 @@ struct ShardWriter::Impl {
     return offset;
   }
 
-  std::int64_t write(const std::string& id, const Dims& dims, const std::vector<std::uint16_t>& halves,
-             const std::string& place) const {
+  std::int64_t write(const std::string& id, const Dims& dims,
+                     const std::vector<std::uint16_t>& halves, const std::string& place) const {
     const int rank = static_cast<int>(dims.size());
     const Handle space =
         hdf5::own<Error>(H5Screate_simple(rank, dims.data(), nullptr), H5Sclose, place);

@@ -41,9 +41,9 @@ ShardCache::ShardCache(fs::path corpus, const fs::path& folder, std::int64_t lim
     const std::string file = shard.file;
     shards_.emplace(file, std::move(shard));
   }
-  ZOETROPE_CHECK_CONFIG(largest <= limit_bytes_, "the cache folder ", folder_.string(), " may hold ",
-                        limit_bytes_, " bytes, but the largest shard of ", corpus_.string(),
-                        " has ", largest);
+  ZOETROPE_CHECK_CONFIG(largest <= limit_bytes_, "the cache folder ", folder_.string(),
+                        " may hold ", limit_bytes_, " bytes, but the largest shard of ",
+                        corpus_.string(), " has ", largest);
 }
 
 FileReader ShardCache::open(const std::string& file) {
@@ -83,8 +83,8 @@ void ShardCache::make_room(std::int64_t bytes) const {
   for (const auto& entry : fs::directory_iterator(folder_)) {
     if (entry.path().extension() == ".tmp") fs::remove(entry.path());  // of a killed process
     if (entry.path().extension() != ".h5") continue;
-    copies.push_back({entry.last_write_time(), static_cast<std::int64_t>(entry.file_size()),
-                      entry.path()});
+    copies.push_back(
+        {entry.last_write_time(), static_cast<std::int64_t>(entry.file_size()), entry.path()});
     bytes += copies.back().bytes;
   }
   std::sort(copies.begin(), copies.end());

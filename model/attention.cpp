@@ -16,6 +16,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "model/attention_cuda.h"
 #include "model/block_attention.h"
 
 namespace zoetrope::model {
@@ -74,7 +75,7 @@ double softmax_scale(const at::Tensor& q_TNH) {
 }
 
 enum class Way {
-  kKeepScores,  // short segments, and devices other than CPUs
+  kKeepScores,  // short segments
   kBlocks,      // bf16 where the processor multiplies it
   kFlash,       // LibTorch's kernel
 };
@@ -83,7 +84,7 @@ Way way_of(const at::Tensor& q_TNH, const Group& group) {
   const bool is_bf16 = q_TNH.scalar_type() == at::kBFloat16;
   const bool is_short =
       group.query_length * group.key_length <= (is_bf16 ? kMaxKeptScoresBf16 : kMaxKeptScores);
-  if (!q_TNH.device().is_cpu() || is_short) return Way::kKeepScores;
+  if (is_short) return Way::kKeepScores;
   return can_use_block_attention(query_view(q_TNH, group)) ? Way::kBlocks : Way::kFlash;
 }
 
@@ -177,6 +178,7 @@ at::Tensor packed_attention(const at::Tensor& q_TNH, const at::Tensor& k_SNH,
                  " query tokens, but the sequence has ", q_TNH.size(0));
   ZOETROPE_CHECK(total(key_lengths) == k_SNH.size(0), "segments of ", total(key_lengths),
                  " key tokens, but the sequence has ", k_SNH.size(0));
+  if (q_TNH.is_cuda()) return cuda_attention(q_TNH, k_SNH, v_SNH, query_lengths, key_lengths);
   return AttentionFunction::apply(q_TNH, k_SNH, v_SNH, at::IntArrayRef(query_lengths),
                                   at::IntArrayRef(key_lengths));
 }

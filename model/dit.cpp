@@ -194,8 +194,8 @@ struct Dit::Block {
 
     const at::Tensor f_TD = gather_tokens(
         modulated_layer_norm(x_tD, m[4] + 1, m[3], c.rows, config.eps, c.compute_type), c.plan);
-    const at::Tensor mlp_tD = scatter_linear(ffn_out, at::gelu(ffn_in(f_TD), "tanh"), c.plan);
-    return gated_residual(x_tD, mlp_tD, m[5], c.rows);
+    const at::Tensor inner_TD = linear_gelu(f_TD, ffn_in.weight, ffn_in.bias);
+    return gated_residual(x_tD, scatter_linear(ffn_out, inner_TD, c.plan), m[5], c.rows);
   }
 };
 
@@ -245,9 +245,10 @@ Dit::Conditions Dit::conditions(const DitInput& input, at::ScalarType compute_ty
                                 const TokenPlan& plan) {
   Conditions c(plan);
   c.compute_type = compute_type;
-  c.rows = narrow(modulation_rows(input), plan.own_places());
-  c.single_row = one_row(plan.num_own());
-  c.rotation = rotary_.rotation(input.grids, input.patches_TK.device());
+  const at::Device device = input.patches_TK.device();
+  c.rows = rows_on(narrow(modulation_rows(input), plan.own_places()), device);
+  c.single_row = rows_on(one_row(plan.num_own()), device);
+  c.rotation = rotary_.rotation(input.grids, device);
   c.rotation.positions_T3 = plan.joint(c.rotation.positions_T3);
   std::vector<at::Tensor> texts = input.text_LE.split_with_sizes(input.text_lengths), held;
   for (const auto& [segment, length] : plan.joint_pieces()) {

@@ -8,11 +8,13 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sum.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "model/norms_cuda.h"
 
 namespace zoetrope::model {
 namespace {
@@ -73,6 +75,11 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   const auto optional_bias = bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
   const at::Tensor x_MK = x.dim() == 2 ? x : x.reshape({-1, x.size(-1)});
   return LinearFunction::apply(x_MK, weight, optional_bias).view(shape);
+}
+
+at::Tensor linear_gelu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (x.dim() == 2 && can_use_cuda_kernels(x)) return cuda_bias_gelu(linear(x, weight, {}), bias);
+  return at::gelu(linear(x, weight, bias), "tanh");
 }
 
 }  // namespace zoetrope::model

@@ -275,8 +275,7 @@ std::string DitTask::describe() {
   for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
     const data::Corpus& corpus = corpora_.part(i);
     const data::IndexTotals& totals = corpus.totals();
-    const double share =
-        corpora_of(config_.dit)[static_cast<std::size_t>(i)].weight / total_weight;
+    const double share = corpora_of(config_.dit)[static_cast<std::size_t>(i)].weight / total_weight;
     const auto clips = static_cast<double>(totals.clips);
     const double epochs =
         static_cast<double>(config_.steps * config_.dit.global_batch) * share / clips;
@@ -285,8 +284,9 @@ std::string DitTask::describe() {
     longest = std::max(longest, totals.max_positions / patch);
     mean += share * static_cast<double>(totals.positions / patch) / clips;
   }
-  return concat(corpora, "tokens a clip: ", mean, " mean, ", longest, " at most\ntokens a step: ",
-                mean * static_cast<double>(config_.dit.global_batch), "\n");
+  return concat(corpora, "tokens a clip: ", mean, " mean, ", longest,
+                " at most\ntokens a step: ", mean * static_cast<double>(config_.dit.global_batch),
+                "\n");
 }
 
 }  // namespace zoetrope::train

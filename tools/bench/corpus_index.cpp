@@ -114,7 +114,8 @@ Json measure(const fs::path& folder, const po::variables_map& values) {
       ++lines;
     }
   }
-  const double line_s = seconds_since(start) / static_cast<double>(std::max<std::int64_t>(lines, 1));
+  const double line_s =
+      seconds_since(start) / static_cast<double>(std::max<std::int64_t>(lines, 1));
   return {{"clips", clips},
           {"index_bytes", fs::file_size(folder / "index.bin")},
           {"open_s", open_s},

@@ -250,7 +250,9 @@ TEST_F(LoaderTest, CorporaOfOtherEncodersDoNotMix) {
   header["format"] = kCorpusFormat;
   header["vae"]["hash"] = "cccc";
   write_json(folder_ / "d" / "corpus.json", header);
-  EXPECT_THAT(message_of<ConfigError>([&] { CorpusMix({{folder_ / "c"}, {folder_ / "d"}}); }),
+  EXPECT_THAT(message_of<ConfigError>([&] {
+                CorpusMix({{folder_ / "c"}, {folder_ / "d"}});
+              }),
               HasSubstr("do not mix: vae"));
 }
 

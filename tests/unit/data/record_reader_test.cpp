@@ -24,7 +24,8 @@ TEST(RecordReader, ReadsWhatHdf5Reads) {
   std::vector<LatentRecord> records;
   for (int i = 0; i < 40; ++i) {
     // 3 to 21,483 values: also more than the words that Fletcher-32 sums before it folds.
-    records.push_back(testing::make_latent("id" + std::to_string(i), 1 + i % 3, 1 + i * i / 11, 1 + i % 29));
+    records.push_back(
+        testing::make_latent("id" + std::to_string(i), 1 + i % 3, 1 + i * i / 11, 1 + i % 29));
   }
   ShardWriter writer(folder / "latents" / "x.h5");
   std::vector<std::int64_t> offsets;
