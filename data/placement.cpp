@@ -48,16 +48,6 @@ std::int64_t part_of(std::int64_t tokens, int sp_degree) {
   return (tokens + sp_degree - 1) / sp_degree;
 }
 
-std::vector<int> first_ranks_of_groups(const RankLayout& mesh, int sp_degree) {
-  const int domain = sp_degree <= mesh.ranks_per_node ? mesh.ranks_per_node : mesh.num_ranks;
-  std::vector<int> first;
-  for (int begin = 0; begin < mesh.num_ranks; begin += domain) {
-    const int end = std::min(begin + domain, mesh.num_ranks);
-    for (int rank = begin; rank + sp_degree <= end; rank += sp_degree) first.push_back(rank);
-  }
-  return first;
-}
-
 // Places samples that are sorted longest first.
 class Placer {
  public:
@@ -115,7 +105,7 @@ class Placer {
              (limits_.max_tokens_per_rank > 0 &&
               part_of(tokens_[i], degree) > limits_.max_tokens_per_rank);
     };
-    while (degree < largest_degree_ && too_much()) degree *= 2;
+    while (degree < largest_degree_ && 2 * degree <= tokens_[i] && too_much()) degree *= 2;
     return degree;
   }
 
@@ -212,6 +202,16 @@ void check(std::span<const std::int64_t> tokens, const RankLayout& mesh,
 }
 
 }  // namespace
+
+std::vector<int> first_ranks_of_groups(const RankLayout& mesh, int sp_degree) {
+  const int domain = sp_degree <= mesh.ranks_per_node ? mesh.ranks_per_node : mesh.num_ranks;
+  std::vector<int> first;
+  for (int begin = 0; begin < mesh.num_ranks; begin += domain) {
+    const int end = std::min(begin + domain, mesh.num_ranks);
+    for (int rank = begin; rank + sp_degree <= end; rank += sp_degree) first.push_back(rank);
+  }
+  return first;
+}
 
 double shared_cost(double cost, int sp_degree, double sp_overhead) {
   const int doublings = std::countr_zero(static_cast<unsigned>(sp_degree));

@@ -29,6 +29,9 @@ struct Seat {
   bool operator==(const Seat&) const = default;
 };
 
+// Where the groups of this degree begin: every seat is one of them.
+std::vector<int> first_ranks_of_groups(const RankLayout& mesh, int sp_degree);
+
 struct Placement {
   std::vector<Seat> seats;          // of each sample
   std::vector<std::int32_t> order;  // samples as they run: each rank runs its own in this order

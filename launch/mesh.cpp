@@ -11,12 +11,12 @@ const char* axis_name(Axis axis) {
 }
 
 Mesh::Mesh(const MeshConfig& config, Communicator& world) : world_(world) {
-  const std::int64_t asked = config.shard * config.sequence;
+  const std::int64_t asked = config.shard * config.sequence * config.tensor;
   ZOETROPE_CHECK_CONFIG(asked <= world.size() && world.size() % asked == 0, "mesh: shard ",
-                        config.shard, " x sequence ", config.sequence, " does not divide the ",
-                        world.size(), " ranks of this job");
+                        config.shard, " x sequence ", config.sequence, " x tensor ", config.tensor,
+                        " does not divide the ", world.size(), " ranks of this job");
   sizes_ = {static_cast<int>(world.size() / asked), static_cast<int>(config.shard),
-            static_cast<int>(config.sequence), 1};
+            static_cast<int>(config.sequence), static_cast<int>(config.tensor)};
   int rest = world.rank();
   for (int axis = kAxes - 1; axis >= 0; --axis) {
     indices_[axis] = rest % sizes_[axis];
@@ -28,6 +28,8 @@ Mesh::Mesh(const MeshConfig& config, Communicator& world) : world_(world) {
     groups_[axis] = world.split(world.rank() - indices_[axis] * stride);
   }
   replicas_ = world.split(index(Axis::kShard) * size(Axis::kTensor) + index(Axis::kTensor));
+  copies_ = world.split(index(Axis::kShard));
+  weights_ = world.split(index(Axis::kData) * size(Axis::kSequence) + index(Axis::kSequence));
 }
 
 std::string Mesh::describe() const {

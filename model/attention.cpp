@@ -16,6 +16,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "model/attention_cuda.h"
 #include "model/block_attention.h"
 
 namespace zoetrope::model {
@@ -65,12 +66,16 @@ at::Tensor key_view(const at::Tensor& packed, const Group& g) {
   return batch_view(packed, g.key_begin, g.segments, g.key_length);
 }
 
+at::Tensor one_segment(const at::Tensor& x_TNH) {
+  return batch_view(x_TNH, 0, 1, x_TNH.size(0));
+}
+
 double softmax_scale(const at::Tensor& q_TNH) {
   return 1 / std::sqrt(static_cast<double>(q_TNH.size(2)));
 }
 
 enum class Way {
-  kKeepScores,  // short segments, and devices other than CPUs
+  kKeepScores,  // short segments
   kBlocks,      // bf16 where the processor multiplies it
   kFlash,       // LibTorch's kernel
 };
@@ -79,7 +84,7 @@ Way way_of(const at::Tensor& q_TNH, const Group& group) {
   const bool is_bf16 = q_TNH.scalar_type() == at::kBFloat16;
   const bool is_short =
       group.query_length * group.key_length <= (is_bf16 ? kMaxKeptScoresBf16 : kMaxKeptScores);
-  if (!q_TNH.device().is_cpu() || is_short) return Way::kKeepScores;
+  if (is_short) return Way::kKeepScores;
   return can_use_block_attention(query_view(q_TNH, group)) ? Way::kBlocks : Way::kFlash;
 }
 
@@ -99,13 +104,9 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   return probabilities;
 }
 
-struct Gradients {
-  at::Tensor q, k, v;  // views to fill
-};
-
-// g is the gradient of `out`.
+// g is the gradient of `out`; fills the views in d.
 void attend_backward(const at::Tensor& g, const BlockAttentionSaved& saved, Way way, double scale,
-                     const Gradients& d) {
+                     const AttentionGradients& d) {
   const auto& [q, k, v, out, kept] = saved;
   if (way == Way::kBlocks) return block_attention_backward(g, saved, scale, d.q, d.k, d.v);
   if (way == Way::kFlash) {
@@ -177,8 +178,35 @@ at::Tensor packed_attention(const at::Tensor& q_TNH, const at::Tensor& k_SNH,
                  " query tokens, but the sequence has ", q_TNH.size(0));
   ZOETROPE_CHECK(total(key_lengths) == k_SNH.size(0), "segments of ", total(key_lengths),
                  " key tokens, but the sequence has ", k_SNH.size(0));
+  if (q_TNH.is_cuda()) return cuda_attention(q_TNH, k_SNH, v_SNH, query_lengths, key_lengths);
   return AttentionFunction::apply(q_TNH, k_SNH, v_SNH, at::IntArrayRef(query_lengths),
                                   at::IntArrayRef(key_lengths));
+}
+
+PartialAttention attend_part(const at::Tensor& q_TNH, const at::Tensor& k_SNH,
+                             const at::Tensor& v_SNH) {
+  const double scale = softmax_scale(q_TNH);
+  const at::Tensor q = one_segment(q_TNH), k = one_segment(k_SNH), v = one_segment(v_SNH);
+  at::Tensor out_TNH = at::empty_like(q_TNH, at::MemoryFormat::Contiguous);
+  const Way way = can_use_block_attention(q) ? Way::kBlocks : Way::kFlash;
+  const at::Tensor lse = attend(q, k, v, way, scale, one_segment(out_TNH));
+  return {out_TNH, lse[0]};
+}
+
+AttentionGradients attend_part_backward(const at::Tensor& g_TNH, const at::Tensor& q_TNH,
+                                        const at::Tensor& k_SNH, const at::Tensor& v_SNH,
+                                        const at::Tensor& out_TNH, const at::Tensor& lse_NT) {
+  const double scale = softmax_scale(q_TNH);
+  const BlockAttentionSaved saved = {one_segment(q_TNH), one_segment(k_SNH), one_segment(v_SNH),
+                                     one_segment(out_TNH), lse_NT.contiguous().unsqueeze(0)};
+  const at::Tensor g = one_segment(g_TNH);
+  AttentionGradients d = {at::empty_like(q_TNH, at::MemoryFormat::Contiguous),
+                          at::empty_like(k_SNH, at::MemoryFormat::Contiguous),
+                          at::empty_like(v_SNH, at::MemoryFormat::Contiguous)};
+  const AttentionGradients views = {one_segment(d.q), one_segment(d.k), one_segment(d.v)};
+  attend_backward(g, saved, can_use_block_attention(saved.q_GNLH) ? Way::kBlocks : Way::kFlash,
+                  scale, views);
+  return d;
 }
 
 }  // namespace zoetrope::model

@@ -17,4 +17,22 @@ at::Tensor packed_attention(const at::Tensor& q_TNH, const at::Tensor& k_SNH,
                             const at::Tensor& v_SNH, const std::vector<std::int64_t>& query_lengths,
                             const std::vector<std::int64_t>& key_lengths);
 
+// Attention of one segment's queries over a part of its keys: the result over these keys alone, and
+// the log of the sum that its softmax divided by, by which parts are merged. Not differentiable.
+// q [T, N, H]; k, v [S, N, H], on a CPU; lse is fp32, or fp64 for those.
+struct PartialAttention {
+  at::Tensor out_TNH, lse_NT;
+};
+PartialAttention attend_part(const at::Tensor& q_TNH, const at::Tensor& k_SNH,
+                             const at::Tensor& v_SNH);
+
+// Gradients through that part, for the gradient g of `out`; `out` and `lse` are those over all
+// keys.
+struct AttentionGradients {
+  at::Tensor q, k, v;
+};
+AttentionGradients attend_part_backward(const at::Tensor& g_TNH, const at::Tensor& q_TNH,
+                                        const at::Tensor& k_SNH, const at::Tensor& v_SNH,
+                                        const at::Tensor& out_TNH, const at::Tensor& lse_NT);
+
 }  // namespace zoetrope::model

@@ -1,10 +1,10 @@
 // The transformer's parameters and its forward pass. diffusers' transformer_wan.py is the
-// reference; the residual stream stays in fp32 as in Wan's own code. T tokens, D width, N heads, H
-// head width, U modulation rows, L text tokens, E text width
+// reference; the residual stream stays in fp32 as in Wan's own code. t own tokens, T joint ones
+// (model/parallel/token_plan.h), D width, N heads, n of this rank, H head width, U modulation rows,
+// L text tokens, E text width
 #include "model/dit.h"
 
 #include <cmath>
-#include <numeric>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -12,19 +12,20 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/ones.h>
 #include <ATen/ops/silu.h>
 
 #include "base/error.h"
 #include "model/attention.h"
 #include "model/linear.h"
 #include "model/norms.h"
+#include "model/parallel/sequence.h"
 #include "model/recompute.h"
 
 namespace zoetrope::model {
 namespace {
 
 constexpr double kMaxPeriod = 10000;
+const std::string kBlocks = "blocks.";
 
 at::Tensor parameter(at::IntArrayRef shape, at::Device device) {
   return at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(device));
@@ -96,19 +97,23 @@ struct Attention {
     visit(prefix + "norm_k.weight", norm_k);
   }
 
-  // attend(q, k, v) -> out, all [tokens, N, H].
+  // attend(q, k, v) -> out, all [tokens, n, H]. Queries are joint tokens, keys those or texts; the
+  // result is own tokens.
   template <class Attend>
   at::Tensor operator()(const at::Tensor& queries_TD, const at::Tensor& keys_SD,
-                        const Rotation* rotation, const DitConfig& config,
+                        const Rotation* rotation, const DitConfig& config, const TokenPlan& plan,
                         const Attend& attend) const {
-    const std::int64_t heads = config.num_attention_heads;
+    const std::int64_t heads = to_q.weight.size(0) / config.attention_head_dim;
     const auto split = [&](const at::Tensor& x) {
       return x.view({x.size(0), heads, config.attention_head_dim});
     };
-    const at::Tensor q_TD = rms_norm_rotate(to_q(queries_TD), norm_q, rotation, heads, config.eps);
-    const at::Tensor k_SD = rms_norm_rotate(to_k(keys_SD), norm_k, rotation, heads, config.eps);
+    const auto normalise = [&](const at::Tensor& x, const at::Tensor& weight) {
+      return shared_rms_norm_rotate(x, weight, rotation, heads, config.width(), config.eps, plan);
+    };
+    const at::Tensor q_TD = normalise(to_q(queries_TD), norm_q);
+    const at::Tensor k_SD = normalise(to_k(keys_SD), norm_k);
     const at::Tensor out_TNH = attend(split(q_TD), split(k_SD), split(to_v(keys_SD)));
-    return to_out(out_TNH.view({queries_TD.size(0), config.width()}));
+    return scatter_linear(to_out, out_TNH.flatten(1), plan);
   }
 };
 
@@ -116,17 +121,16 @@ struct Attention {
 
 // What all blocks share in one forward pass.
 struct Dit::Conditions {
-  explicit Conditions(const SequencePlan& sequence) : plan(sequence) {}
+  explicit Conditions(const TokenPlan& tokens) : plan(tokens) {}
 
   at::ScalarType compute_type;
   ModulationRows rows;        // of the samples' timesteps
   ModulationRows single_row;  // of affine norms: every token uses row 0
   Rotation rotation;
-  SequencePlan plan;
-  std::vector<std::int64_t> lengths;                      // of the samples, over all ranks
-  std::vector<std::int64_t> local_lengths, text_lengths;  // of the samples with tokens on this rank
-  at::Tensor time_UD;                                     // the head's
-  at::Tensor time_U6D;                                    // the blocks'
+  TokenPlan plan;
+  std::vector<std::int64_t> lengths, text_lengths;  // of the samples with joint tokens here
+  at::Tensor time_UD;                               // the head's
+  at::Tensor time_U6D;                              // the blocks'
   at::Tensor text_LD;
 };
 
@@ -159,44 +163,45 @@ struct Dit::Block {
     ffn_out.visit_parameters(prefix + "ffn.net.2.", visit);
   }
 
-  at::Tensor cross_attention_input(const at::Tensor& x_TD, const Conditions& c, double eps) const {
-    if (!norm2_weight.defined()) return x_TD.to(c.compute_type);
-    return modulated_layer_norm(x_TD, norm2_weight.unsqueeze(0), norm2_bias.unsqueeze(0),
+  at::Tensor cross_attention_input(const at::Tensor& x_tD, const Conditions& c, double eps) const {
+    if (!norm2_weight.defined()) return x_tD.to(c.compute_type);
+    return modulated_layer_norm(x_tD, norm2_weight.unsqueeze(0), norm2_bias.unsqueeze(0),
                                 c.single_row, eps, c.compute_type);
   }
 
   // Conditions with a gradient are arguments: recomputation gives them as leaves.
-  at::Tensor operator()(at::Tensor x_TD, const at::Tensor& time_U6D, const at::Tensor& all_text_LD,
+  at::Tensor operator()(at::Tensor x_tD, const at::Tensor& time_U6D, const at::Tensor& all_text_LD,
                         const Conditions& c, const DitConfig& config) const {
     // Keys' and values' gradients are summed here, before they join the other blocks': one order
     // of summation with and without recomputation.
     const at::Tensor text_LD = all_text_LD.view_as(all_text_LD);
     // shift, scale, gate of self-attention, then of the MLP
     const auto m = (scale_shift_table + time_U6D).unbind(1);
-    const at::Tensor h_TD =
-        modulated_layer_norm(x_TD, m[1] + 1, m[0], c.rows, config.eps, c.compute_type);
-    const at::Tensor self_TD =
-        attn1(h_TD, h_TD, &c.rotation, config, [&](const auto& q, const auto& k, const auto& v) {
-          return sequence_attention(q, k, v, c.lengths, c.plan);
-        });
-    x_TD = gated_residual(x_TD, self_TD, m[2], c.rows);
+    const at::Tensor h_TD = gather_tokens(
+        modulated_layer_norm(x_tD, m[1] + 1, m[0], c.rows, config.eps, c.compute_type), c.plan);
+    const at::Tensor self_tD = attn1(h_TD, h_TD, &c.rotation, config, c.plan,
+                                     [&](const auto& q, const auto& k, const auto& v) {
+                                       return sequence_attention(q, k, v, c.plan);
+                                     });
+    x_tD = gated_residual(x_tD, self_tD, m[2], c.rows);
 
-    const at::Tensor cross_TD =
-        attn2(cross_attention_input(x_TD, c, config.eps), text_LD, nullptr, config,
-              [&](const auto& q, const auto& k, const auto& v) {
-                return packed_attention(q, k, v, c.local_lengths, c.text_lengths);
-              });
-    x_TD = x_TD + cross_TD;
+    const at::Tensor c_TD = gather_tokens(cross_attention_input(x_tD, c, config.eps), c.plan);
+    const at::Tensor cross_tD = attn2(c_TD, text_LD, nullptr, config, c.plan,
+                                      [&](const auto& q, const auto& k, const auto& v) {
+                                        return packed_attention(q, k, v, c.lengths, c.text_lengths);
+                                      });
+    x_tD = x_tD + cross_tD;
 
-    const at::Tensor f_TD =
-        modulated_layer_norm(x_TD, m[4] + 1, m[3], c.rows, config.eps, c.compute_type);
-    const at::Tensor mlp_TD = ffn_out(at::gelu(ffn_in(f_TD), "tanh"));
-    return gated_residual(x_TD, mlp_TD, m[5], c.rows);
+    const at::Tensor f_TD = gather_tokens(
+        modulated_layer_norm(x_tD, m[4] + 1, m[3], c.rows, config.eps, c.compute_type), c.plan);
+    const at::Tensor inner_TD = linear_gelu(f_TD, ffn_in.weight, ffn_in.bias);
+    return gated_residual(x_tD, scatter_linear(ffn_out, inner_TD, c.plan), m[5], c.rows);
   }
 };
 
-Dit::Dit(const DitConfig& config, at::Device device)
+Dit::Dit(const DitConfig& config, at::Device device, const TensorPlace& place)
     : config_(config),
+      place_(place),
       rotary_(config.attention_head_dim),
       patch_embedding_(config.in_channels * config.patch_volume(), config.width(), true, device),
       text_in_(config.text_dim, config.width(), true, device),
@@ -211,6 +216,9 @@ Dit::Dit(const DitConfig& config, at::Device device)
       parameter({config.width(), config.in_channels, patch[0], patch[1], patch[2]}, device);
   blocks_.reserve(config.num_layers);
   for (std::int64_t i = 0; i < config.num_layers; ++i) blocks_.emplace_back(config, device);
+  visit_parameters("", [&](const std::string& name, at::Tensor& whole) {
+    if (!part_of(name).is_whole()) whole = parameter(part_of(name).of(whole).sizes(), device);
+  });
 }
 
 Dit::~Dit() = default;
@@ -224,27 +232,31 @@ void Dit::visit_parameters(const std::string& prefix, const ParameterVisitor& vi
   text_in_.visit_parameters(prefix + "condition_embedder.text_embedder.linear_1.", visit);
   text_out_.visit_parameters(prefix + "condition_embedder.text_embedder.linear_2.", visit);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    blocks_[i].visit_parameters(prefix + "blocks." + std::to_string(i) + ".", visit);
+    blocks_[i].visit_parameters(prefix + kBlocks + std::to_string(i) + ".", visit);
   }
   proj_out_.visit_parameters(prefix + "proj_out.", visit);
 }
 
+std::int64_t Dit::unit_of(const std::string& name) const {
+  return name.starts_with(kBlocks) ? std::stoll(name.substr(kBlocks.size())) : -1;
+}
+
 Dit::Conditions Dit::conditions(const DitInput& input, at::ScalarType compute_type,
-                                const SequencePlan& plan) {
+                                const TokenPlan& plan) {
   Conditions c(plan);
   c.compute_type = compute_type;
-  c.rows = narrow(modulation_rows(input), plan.begin(), plan.count());
-  c.single_row = one_row(plan.count());
-  c.rotation = rotary_.rotation(input.grids, input.patches_TK.device());
-  c.rotation.positions_T3 = plan.mine(c.rotation.positions_T3);
-  for (const Grid& grid : input.grids) c.lengths.push_back(grid.tokens());
-  const SequencePlan::Pieces pieces = plan.pieces(c.lengths);
-  c.local_lengths = pieces.lengths;
-  const auto first_text = input.text_lengths.begin() + pieces.first_segment;
-  c.text_lengths.assign(first_text, first_text + static_cast<std::int64_t>(pieces.lengths.size()));
-  const at::Tensor text_LE = input.text_LE.narrow(
-      0, std::accumulate(input.text_lengths.begin(), first_text, std::int64_t{0}),
-      std::accumulate(c.text_lengths.begin(), c.text_lengths.end(), std::int64_t{0}));
+  const at::Device device = input.patches_TK.device();
+  c.rows = rows_on(narrow(modulation_rows(input), plan.own_places()), device);
+  c.single_row = rows_on(one_row(plan.num_own()), device);
+  c.rotation = rotary_.rotation(input.grids, device);
+  c.rotation.positions_T3 = plan.joint(c.rotation.positions_T3);
+  std::vector<at::Tensor> texts = input.text_LE.split_with_sizes(input.text_lengths), held;
+  for (const auto& [segment, length] : plan.joint_pieces()) {
+    c.lengths.push_back(length);
+    c.text_lengths.push_back(input.text_lengths[segment]);
+    held.push_back(texts[segment]);
+  }
+  const at::Tensor text_LE = held.size() == texts.size() ? input.text_LE : at::cat(held);
   const at::ScalarType master_type = scale_shift_table_.scalar_type();
   c.time_UD =
       time_out_(at::silu(time_in_(sinusoids(input.timesteps_U, config_.freq_dim).to(master_type))));
@@ -254,28 +266,32 @@ Dit::Conditions Dit::conditions(const DitInput& input, at::ScalarType compute_ty
 }
 
 at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type) {
-  return forward(input, compute_type, SequencePlan(input.patches_TK.size(0)));
+  std::vector<std::int64_t> lengths;
+  for (const Grid& grid : input.grids) lengths.push_back(grid.tokens());
+  return forward(input, compute_type, TokenPlan(lengths));
 }
 
-at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type,
-                        const SequencePlan& plan) {
+at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type, const TokenPlan& plan) {
   check_input(input, config_);
   // Shared with the blocks' recomputation, which comes after this function's end.
   const auto shared = std::make_shared<const Conditions>(conditions(input, compute_type, plan));
   const Conditions& c = *shared;
-  const at::Tensor patches_TK = plan.mine(input.patches_TK).to(scale_shift_table_.scalar_type());
-  at::Tensor x_TD = linear(patches_TK, patch_embedding_.weight.flatten(1), patch_embedding_.bias);
-  for (const Block& block : blocks_) {
+  const at::Tensor patches_tK = plan.own(input.patches_TK).to(scale_shift_table_.scalar_type());
+  at::Tensor x_tD = linear(patches_tK, patch_embedding_.weight.flatten(1), patch_embedding_.bias);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    const Block& block = blocks_[i];
+    const auto unit = static_cast<std::int64_t>(i);
+    if (gate_ != nullptr) gate_->fetch(unit, false);
     const auto run = [this, &block, shared](const std::vector<at::Tensor>& in) {
       return block(in[0], in[1], in[2], *shared, config_);
     };
-    const std::vector<at::Tensor> in = {x_TD, c.time_U6D, c.text_LD};
-    x_TD = recompute_blocks_ ? recompute(run, in) : run(in);
+    const std::vector<at::Tensor> in = {x_tD, c.time_U6D, c.text_LD};
+    x_tD = close_gate(recompute_blocks_ ? recompute(run, in) : run(in), gate_, unit);
   }
 
   const auto m = (scale_shift_table_ + c.time_UD.unsqueeze(1)).unbind(1);  // shift, scale
   return proj_out_(
-      modulated_layer_norm(x_TD, m[1] + 1, m[0], c.rows, config_.eps, x_TD.scalar_type()));
+      modulated_layer_norm(x_tD, m[1] + 1, m[0], c.rows, config_.eps, x_tD.scalar_type()));
 }
 
 }  // namespace zoetrope::model

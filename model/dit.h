@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,29 +11,33 @@
 #include "model/dit_config.h"
 #include "model/module.h"
 #include "model/packed.h"
-#include "model/parallel/sequence.h"
+#include "model/parallel/tensor.h"
+#include "model/parallel/token_plan.h"
 #include "model/rope.h"
 
 namespace zoetrope::model {
 
 class Dit : public Module {
  public:
-  // Parameters in fp32 on `device`, uninitialised; at::kMeta builds shapes only.
-  Dit(const DitConfig& config, at::Device device);
+  // Parameters in fp32 on `device`, uninitialised; at::kMeta builds shapes only. In a tensor group
+  // of several ranks, this rank's parts (dit_parameter_part).
+  Dit(const DitConfig& config, at::Device device, const TensorPlace& place = {});
   ~Dit() override;
 
   // xavier-uniform linears, zero biases, std .02 text/time embeddings, randn/sqrt(D) modulation,
-  // zero head.
+  // zero head. The same global weights in every tensor group.
   void init_weights(std::uint64_t seed);
+  ParameterVisitor initial_weights(std::uint64_t seed);  // one parameter at a time, on any thread
 
   // -> [T, patch_volume * out_channels] fp32, order (pt, ph, pw, c). GEMMs and attention run in
   // `compute_type` (kFloat or kBFloat16; kDouble for a model in fp64); patch embedding, timestep
   // embedding, residual stream, norms, modulation and head in fp32. Differentiable in patches, text
   // and parameters. An input that does not add up throws Error with the numbers.
   at::Tensor forward(const DitInput& input, at::ScalarType compute_type = at::kFloat);
-  // The same on the ranks of `plan`, all with the same input: returns this rank's tokens [t, ...].
-  // Each rank's gradients are its tokens' part: their sum over ranks is the whole. Collective.
-  at::Tensor forward(const DitInput& input, at::ScalarType compute_type, const SequencePlan& plan);
+  // The same for this rank's own tokens of `plan` -> [t, ...]. Its gradients are those tokens'
+  // part: their sum over the ranks of the packs' groups is the whole, and over those of the tensor
+  // group for parameters that are not cut. Collective over all these groups.
+  at::Tensor forward(const DitInput& input, at::ScalarType compute_type, const TokenPlan& plan);
 
   // Blocks keep only their inputs for backward, which runs each a second time; same numbers. The
   // model must then outlive backward.
@@ -40,14 +45,20 @@ class Dit : public Module {
 
   const DitConfig& config() const { return config_; }
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit) override;
+  ParameterPart part_of(const std::string& name) const override {
+    return dit_parameter_part(name, config_, place_);
+  }
+  std::int64_t unit_of(const std::string& name) const override;  // a block each
+  void set_weight_gate(WeightGate* gate) override { gate_ = gate; }
 
  private:
   struct Block;
   struct Conditions;
-  Conditions conditions(const DitInput& input, at::ScalarType compute_type,
-                        const SequencePlan& plan);
+  Conditions conditions(const DitInput& input, at::ScalarType compute_type, const TokenPlan& plan);
 
   DitConfig config_;
+  TensorPlace place_;
+  WeightGate* gate_ = nullptr;
   bool recompute_blocks_ = false;
   std::vector<Block> blocks_;
   RotaryEmbedding rotary_;
@@ -59,5 +70,8 @@ class Dit : public Module {
 // A diffusers transformer folder -> the model with its weights, in fp32.
 std::unique_ptr<Dit> load_dit(const std::filesystem::path& folder, at::Device device);
 void save_dit(Dit& dit, const std::filesystem::path& folder, at::ScalarType dtype);
+// Global weights by name, as a folder.
+void save_dit(const DitConfig& config, const std::map<std::string, at::Tensor>& weights,
+              const std::filesystem::path& folder, at::ScalarType dtype);
 
 }  // namespace zoetrope::model

@@ -2,6 +2,7 @@
 // Initial values follow Wan's own init_weights; each parameter has its own random stream, so that
 // they do not depend on the order of filling or the number of threads.
 #include <cmath>
+#include <map>
 #include <vector>
 
 #include <ATen/Parallel.h>
@@ -57,19 +58,26 @@ void fill_parameter(const std::string& name, const at::Tensor& parameter, std::i
 
 }  // namespace
 
+ParameterVisitor Dit::initial_weights(std::uint64_t seed) {
+  std::map<std::string, std::uint64_t> places;
+  for (const auto& [name, parameter] : named_parameters()) places.emplace(name, places.size());
+  return [this, seed, places](const std::string& name, at::Tensor& parameter) {
+    const ParameterPart part = part_of(name);
+    const at::Tensor values = at::empty(part.global_shape(parameter.sizes()), at::kFloat);
+    fill_parameter(name, values, config_.width(), Random(seed, Purpose::kInit, 0, places.at(name)));
+    parameter.copy_(part.of(values));
+  };
+}
+
 void Dit::init_weights(std::uint64_t seed) {
-  const at::NoGradGuard no_grad;
   const auto parameters = named_parameters();
+  const ParameterVisitor fill = initial_weights(seed);
   at::parallel_for(0, static_cast<std::int64_t>(parameters.size()), 1,
                    [&](std::int64_t first, std::int64_t last) {
+                     const at::NoGradGuard no_grad;
                      for (std::int64_t i = first; i < last; ++i) {
-                       const auto& [name, parameter] = parameters[static_cast<std::size_t>(i)];
-                       at::Tensor values = at::empty(parameter.sizes(), at::kFloat);
-                       fill_parameter(
-                           name, values, config_.width(),
-                           Random(seed, Purpose::kInit, 0, static_cast<std::uint64_t>(i)));
-                       at::Tensor target = parameter.detach();
-                       target.copy_(values);
+                       auto [name, parameter] = parameters[static_cast<std::size_t>(i)];
+                       fill(name, parameter);
                      }
                    });
 }
@@ -88,6 +96,13 @@ void save_dit(Dit& dit, const std::filesystem::path& folder, at::ScalarType dtyp
   std::filesystem::create_directories(folder);
   write_json(folder / "config.json", dit_config_to_json(dit.config()));
   save_weights(dit, folder, dtype);
+}
+
+void save_dit(const DitConfig& config, const std::map<std::string, at::Tensor>& weights,
+              const std::filesystem::path& folder, at::ScalarType dtype) {
+  std::filesystem::create_directories(folder);
+  write_json(folder / "config.json", dit_config_to_json(config));
+  save_weights(weights, folder, dtype);
 }
 
 }  // namespace zoetrope::model

@@ -1,5 +1,5 @@
-// One autograd node a linear layer: saves x and the cast weight, nothing else.
-// M rows, K inputs, N outputs
+// One autograd node a linear layer: saves x and the weight itself, which backward casts again. A
+// cast copy would outlive weights that are dropped between the passes. M rows, K inputs, N outputs
 #include "model/linear.h"
 
 #include <optional>
@@ -8,11 +8,13 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sum.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "model/norms_cuda.h"
 
 namespace zoetrope::model {
 namespace {
@@ -43,17 +45,16 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
                             const at::Tensor& weight_NK, const std::optional<at::Tensor>& bias_N) {
     const at::Tensor w_NK = weight_NK.to(x_MK.scalar_type());
     const at::Tensor b_N = bias_N ? bias_N->to(x_MK.scalar_type()) : at::Tensor();
-    context->save_for_backward({x_MK, w_NK});
+    context->save_for_backward({x_MK, weight_NK});
     context->saved_data["has_bias"] = bias_N.has_value();
-    context->saved_data["weight_type"] = static_cast<std::int64_t>(weight_NK.scalar_type());
     return multiply_transposed(x_MK, w_NK, b_N);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &x_MK = saved[0], &w_NK = saved[1], &g_MN = gradients[0];
-    const auto weight_type =
-        static_cast<at::ScalarType>(context->saved_data["weight_type"].toInt());
+    const at::Tensor &x_MK = saved[0], &g_MN = gradients[0];
+    const at::Tensor w_NK = saved[1].to(x_MK.scalar_type());
+    const auto weight_type = saved[1].scalar_type();
     at::Tensor d_x, d_weight, d_bias;
     if (context->needs_input_grad(0)) d_x = multiply_transposed(g_MN, w_NK.t(), {});
     if (context->needs_input_grad(1))
@@ -74,6 +75,11 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   const auto optional_bias = bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
   const at::Tensor x_MK = x.dim() == 2 ? x : x.reshape({-1, x.size(-1)});
   return LinearFunction::apply(x_MK, weight, optional_bias).view(shape);
+}
+
+at::Tensor linear_gelu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (x.dim() == 2 && can_use_cuda_kernels(x)) return cuda_bias_gelu(linear(x, weight, {}), bias);
+  return at::gelu(linear(x, weight, bias), "tanh");
 }
 
 }  // namespace zoetrope::model

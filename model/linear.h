@@ -11,4 +11,7 @@ namespace zoetrope::model {
 // are not Intel's.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
+// gelu(linear(x, weight, bias)) by tanh; bias defined.
+at::Tensor linear_gelu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
 }  // namespace zoetrope::model

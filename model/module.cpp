@@ -2,10 +2,21 @@
 #include "model/module.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/util/accumulate.h>
 
 #include "model/linear.h"
 
 namespace zoetrope::model {
+
+at::Tensor ParameterPart::of(const at::Tensor& global) const {
+  return is_whole() ? global : global.narrow(dim, begin, count);
+}
+
+std::vector<std::int64_t> ParameterPart::global_shape(at::IntArrayRef shape) const {
+  std::vector<std::int64_t> whole = shape.vec();
+  if (!is_whole()) whole[static_cast<std::size_t>(dim)] = size;
+  return whole;
+}
 
 std::vector<std::pair<std::string, at::Tensor>> Module::named_parameters() {
   std::vector<std::pair<std::string, at::Tensor>> parameters;
@@ -17,8 +28,9 @@ std::vector<std::pair<std::string, at::Tensor>> Module::named_parameters() {
 
 std::int64_t Module::num_parameters() {
   std::int64_t count = 0;
-  visit_parameters("",
-                   [&](const std::string&, at::Tensor& parameter) { count += parameter.numel(); });
+  visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
+    count += c10::multiply_integers(part_of(name).global_shape(parameter.sizes()));
+  });
   return count;
 }
 

@@ -12,19 +12,39 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "model/parallel/weight_gate.h"
+
 namespace zoetrope::model {
 
 // Called with "blocks.0.attn1.to_q.weight" and the tensor, in a fixed order.
 using ParameterVisitor = std::function<void(const std::string& name, at::Tensor& parameter)>;
 
+// Elements [begin, begin + count) along `dim` of a global tensor that has `size` of them there:
+// what one rank of a tensor group holds. dim < 0: all of it.
+struct ParameterPart {
+  std::int64_t dim = -1, begin = 0, count = 0, size = 0;
+  bool is_whole() const { return dim < 0; }
+  // This part of the global tensor, a view.
+  at::Tensor of(const at::Tensor& global) const;
+  // The global tensor's shape, from the part's.
+  std::vector<std::int64_t> global_shape(at::IntArrayRef shape) const;
+};
+
 class Module {
  public:
   virtual ~Module() = default;
   virtual void visit_parameters(const std::string& prefix, const ParameterVisitor& visit) = 0;
+  // What the parameter of this name is of the global one.
+  virtual ParameterPart part_of(const std::string&) const { return {}; }
+  // Units of parameters that forward needs one after another, from 0 up; -1: needed throughout.
+  virtual std::int64_t unit_of(const std::string&) const { return -1; }
+  // Asks this gate for each unit from now on; the gate outlives all passes. A module without units
+  // never asks.
+  virtual void set_weight_gate(WeightGate*) {}
 
   // (name, tensor) of all parameters; the tensors share storage with the module's.
   std::vector<std::pair<std::string, at::Tensor>> named_parameters();
-  std::int64_t num_parameters();
+  std::int64_t num_parameters();  // of the global model
   void set_requires_grad(bool requires_grad);
   void to(at::Device device, at::ScalarType dtype);  // of floating parameters
 };

@@ -17,6 +17,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "model/norms_cuda.h"
 #include "model/row_kernels.h"
 
 namespace zoetrope::model {
@@ -24,8 +25,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-constexpr std::int64_t kRunTokens = 64;
 
 bool is_fused(const at::Tensor& x) {
   return x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
@@ -366,17 +365,22 @@ ModulationRows modulation_rows(const DitInput& input) {
   return rows;
 }
 
-ModulationRows narrow(const ModulationRows& rows, std::int64_t begin, std::int64_t count) {
+ModulationRows narrow(const ModulationRows& rows, const std::vector<Part>& places) {
   std::vector<std::int64_t> runs;
-  const std::int64_t* run = rows.runs_R3.const_data_ptr<std::int64_t>();
-  for (std::int64_t r = 0; r < rows.runs_R3.size(0); ++r, run += 3) {
-    const std::int64_t first = std::max(run[1], begin), last = std::min(run[2], begin + count);
-    if (first < last) append_runs(runs, run[0], first - begin, last - begin);
+  std::int64_t start = 0;
+  for (const Part& place : places) {
+    const std::int64_t* run = rows.runs_R3.const_data_ptr<std::int64_t>();
+    for (std::int64_t r = 0; r < rows.runs_R3.size(0); ++r, run += 3) {
+      const std::int64_t first = std::max(run[1], place.begin),
+                         last = std::min(run[2], place.end());
+      const std::int64_t shift = start - place.begin;
+      if (first < last) append_runs(runs, run[0], first + shift, last + shift);
+    }
+    start += place.count;
   }
   ModulationRows part{runs_tensor(runs), {}};
-  if (rows.row_of_token_T.defined()) {
-    part.row_of_token_T = rows.row_of_token_T.narrow(0, begin, count);
-  }
+  if (rows.row_of_token_T.defined())
+    part.row_of_token_T = expand_runs(runs, start).to(rows.row_of_token_T.device());
   return part;
 }
 
@@ -386,6 +390,16 @@ ModulationRows one_row(std::int64_t tokens) {
   return {runs_tensor(runs), {}};
 }
 
+ModulationRows rows_on(ModulationRows rows, at::Device device) {
+  if (!device.is_cuda()) return rows;
+  const std::int64_t count = rows.runs_R3.size(0);
+  const std::int64_t tokens = count == 0 ? 0 : rows.runs_R3[count - 1][2].item<std::int64_t>();
+  const std::int64_t* runs = rows.runs_R3.const_data_ptr<std::int64_t>();
+  rows.row_of_token_T = expand_runs({runs, runs + 3 * count}, tokens).to(device);
+  rows.device_runs_R3 = rows.runs_R3.to(device);
+  return rows;
+}
+
 at::Tensor modulated_layer_norm(const at::Tensor& x_TD, const at::Tensor& multiplier_UD,
                                 const at::Tensor& shift_UD, const ModulationRows& rows, double eps,
                                 at::ScalarType out_type) {
@@ -393,6 +407,8 @@ at::Tensor modulated_layer_norm(const at::Tensor& x_TD, const at::Tensor& multip
     return LayerNormFunction::apply(x_TD, multiplier_UD.contiguous(), shift_UD.contiguous(),
                                     rows.runs_R3, eps, static_cast<std::int64_t>(out_type));
   }
+  if (can_use_cuda_kernels(x_TD))
+    return cuda_layer_norm(x_TD, multiplier_UD, shift_UD, rows, eps, out_type);
   const at::Tensor xhat_TD = at::layer_norm(x_TD, {x_TD.size(1)}, {}, {}, eps);
   return (xhat_TD * gather(multiplier_UD, rows) + gather(shift_UD, rows)).to(out_type);
 }
@@ -403,6 +419,8 @@ at::Tensor gated_residual(const at::Tensor& residual_TD, const at::Tensor& updat
     return GatedResidualFunction::apply(residual_TD, update_TD.contiguous(), gate_UD.contiguous(),
                                         rows.runs_R3);
   }
+  if (can_use_cuda_kernels(residual_TD))
+    return cuda_gated_residual(residual_TD, update_TD, gate_UD, rows);
   return residual_TD + gather(gate_UD, rows) * update_TD.to(residual_TD.scalar_type());
 }
 
@@ -413,6 +431,8 @@ at::Tensor rms_norm_rotate(const at::Tensor& x_TD, const at::Tensor& weight_D,
     return RmsNormRotateFunction::apply(x_TD.contiguous(), weight_D, rotation ? *rotation : none,
                                         heads, eps);
   }
+  if (can_use_cuda_kernels(x_TD) && weight_D.defined())
+    return cuda_rms_norm_rotate(x_TD, weight_D, rotation, eps);
   at::Tensor y_TD = x_TD.scalar_type() == at::kDouble ? x_TD : x_TD.to(at::kFloat);
   if (weight_D.defined()) y_TD = y_TD * at::rsqrt((y_TD * y_TD).mean(-1, true) + eps) * weight_D;
   if (rotation) y_TD = rotate(y_TD.unflatten(1, {heads, -1}), *rotation).flatten(1);

@@ -23,6 +23,7 @@ class Vae : public Module {
   Vae(Vae&& other) noexcept;
   // For training from scratch; the same numbers for a seed whatever the device or thread count.
   void init_weights(std::uint64_t seed);
+  ParameterVisitor initial_weights(std::uint64_t seed);  // one parameter at a time
 
   // pixels [B, 3, T, H, W] in [-1, 1], T = 1 + k * time_stride, H and W multiples of space_stride
   // (ConfigError with the numbers otherwise). Convolutions run in `compute_type`, by default the

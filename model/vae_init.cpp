@@ -4,6 +4,7 @@
 //
 // Each tensor has its own random stream, keyed by its place in the list of parameters.
 #include <cmath>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,11 +44,11 @@ void fill_uniform(at::Tensor& parameter, double bound, Random random) {
 
 }  // namespace
 
-void Vae::init_weights(std::uint64_t seed) {
-  const at::NoGradGuard no_grad;
-  std::uint64_t place = 0;
-  visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
-    const Random random(seed, Purpose::kInit, 0, place++);
+ParameterVisitor Vae::initial_weights(std::uint64_t seed) {
+  std::map<std::string, std::uint64_t> places;
+  for (const auto& [name, parameter] : named_parameters()) places.emplace(name, places.size());
+  return [this, seed, places](const std::string& name, at::Tensor& parameter) {
+    const Random random(seed, Purpose::kInit, 0, places.at(name));
     const bool is_bias = name.ends_with(".bias");
     if (name.ends_with(".gamma")) {
       parameter.fill_(1);
@@ -61,7 +62,12 @@ void Vae::init_weights(std::uint64_t seed) {
       const std::int64_t half = parameter.size(0) / 2;  // means first, then log-variances
       parameter.narrow(0, half, half).fill_(is_bias ? kStartLogvar : 0.0);
     }
-  });
+  };
+}
+
+void Vae::init_weights(std::uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  visit_parameters("", initial_weights(seed));
 }
 
 }  // namespace zoetrope::model

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include <ATen/core/grad_mode.h>
@@ -38,12 +39,13 @@ std::map<std::string, Found> index_tensors(const std::vector<SafetensorsFile>& f
   return index;
 }
 
-void fill_parameter(const std::string& name, at::Tensor& parameter, const Found& found) {
-  ZOETROPE_CHECK_CONFIG(parameter.sizes() == at::IntArrayRef(found.view->shape),
-                        found.file->string(), ": tensor ", name, " has shape ",
-                        shape_text(found.view->shape), ", the config needs ",
-                        shape_text(parameter.sizes()));
-  parameter.copy_(to_tensor(*found.view));
+void fill_parameter(const std::string& name, at::Tensor& parameter, const ParameterPart& part,
+                    const Found& found) {
+  const std::vector<std::int64_t> shape = part.global_shape(parameter.sizes());
+  ZOETROPE_CHECK_CONFIG(shape == found.view->shape, found.file->string(), ": tensor ", name,
+                        " has shape ", shape_text(found.view->shape), ", the config needs ",
+                        shape_text(shape));
+  parameter.copy_(part.of(to_tensor(*found.view)));
 }
 
 }  // namespace
@@ -137,32 +139,48 @@ void save_tensors(const std::filesystem::path& safetensors_file,
   write_safetensors(safetensors_file, views, metadata);
 }
 
-void load_weights(Module& module, const std::filesystem::path& folder,
-                  const std::set<std::string>& ignored) {
-  const at::NoGradGuard no_grad;
-  std::vector<SafetensorsFile> files;
-  for (const auto& path : find_safetensors(folder)) files.emplace_back(path);
-  std::map<std::string, Found> index = index_tensors(files);
+ParameterVisitor weights_of(const std::filesystem::path& folder, Module& module,
+                            const std::set<std::string>& ignored) {
+  const auto files = std::make_shared<std::vector<SafetensorsFile>>();
+  for (const auto& path : find_safetensors(folder)) files->emplace_back(path);
+  auto index = index_tensors(*files);
+  std::map<std::string, Found> known;
   module.visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
     const auto found = index.find(name);
     ZOETROPE_CHECK_CONFIG(found != index.end(), folder.string(), ": tensor ", name,
                           " is missing, the config needs it with shape ",
-                          shape_text(parameter.sizes()));
-    fill_parameter(name, parameter, found->second);
-    index.erase(found);
+                          shape_text(module.part_of(name).global_shape(parameter.sizes())));
+    known.insert(index.extract(found));
   });
   for (const auto& [name, found] : index) {
     ZOETROPE_CHECK_CONFIG(ignored.count(name) > 0, found.file->string(), ": tensor ", name,
                           " of shape ", shape_text(found.view->shape), " is not part of the model");
   }
+  return [files, known, &module](const std::string& name, at::Tensor& parameter) {
+    fill_parameter(name, parameter, module.part_of(name), known.at(name));
+  };
+}
+
+void load_weights(Module& module, const std::filesystem::path& folder,
+                  const std::set<std::string>& ignored) {
+  const at::NoGradGuard no_grad;
+  module.visit_parameters("", weights_of(folder, module, ignored));
 }
 
 void save_weights(Module& module, const std::filesystem::path& folder, at::ScalarType dtype) {
+  std::map<std::string, at::Tensor> weights;
+  for (const auto& [name, parameter] : module.named_parameters()) {
+    ZOETROPE_CHECK(module.part_of(name).is_whole(), name, " is a part of the global tensor");
+    weights[name] = parameter;
+  }
+  save_weights(weights, folder, dtype);
+}
+
+void save_weights(const std::map<std::string, at::Tensor>& weights,
+                  const std::filesystem::path& folder, at::ScalarType dtype) {
   std::filesystem::create_directories(folder);
   std::map<std::string, at::Tensor> tensors;
-  for (const auto& [name, parameter] : module.named_parameters()) {
-    tensors[name] = parameter.detach().to(at::kCPU, dtype);
-  }
+  for (const auto& [name, weight] : weights) tensors[name] = weight.detach().to(at::kCPU, dtype);
   // from_pretrained of diffusers and transformers refuses a file whose metadata does not say this.
   save_tensors(folder / kWeightsFile, tensors, {{"format", "pt"}});
 }

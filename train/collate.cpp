@@ -8,6 +8,7 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -33,6 +34,19 @@ at::Tensor to_head_order(const at::Tensor& patches_TK, std::int64_t channels) {
 }
 
 }  // namespace
+
+PackedBatch idle_batch(const model::DitConfig& dit, std::int64_t tokens) {
+  PackedBatch batch;
+  batch.input.grids = {{1, 1, tokens}};
+  batch.input.patches_TK = at::zeros({tokens, dit.in_channels * dit.patch_volume()}, at::kFloat);
+  batch.input.timesteps_U = at::zeros({1}, at::kFloat);
+  batch.input.row_of_segment = {0};
+  batch.input.text_LE = at::zeros({1, dit.text_dim}, at::kFloat);
+  batch.input.text_lengths = {1};
+  batch.target_TK = at::zeros({tokens, dit.out_channels * dit.patch_volume()}, at::kFloat);
+  batch.weight_T1 = at::zeros({tokens, 1}, at::kFloat);
+  return batch;
+}
 
 PackedBatch collate(const std::vector<data::LoadedSample>& samples, std::int64_t step,
                     const CollateConfig& config) {

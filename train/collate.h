@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "data/loader.h"
+#include "model/dit_config.h"
 #include "model/flow.h"
 #include "model/packed.h"
 
@@ -30,5 +31,8 @@ struct CollateConfig {
 // the rank, the packing or the restart.
 PackedBatch collate(const std::vector<data::LoadedSample>& samples, std::int64_t step,
                     const CollateConfig& config);
+
+// So many tokens of zeros that weigh nothing: what a rank without samples runs.
+PackedBatch idle_batch(const model::DitConfig& dit, std::int64_t tokens);
 
 }  // namespace zoetrope::train

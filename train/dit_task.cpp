@@ -1,13 +1,15 @@
 // The training step of the diffusion transformer: load, noise, predict the velocity, compare.
 #include "train/dit_task.h"
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
+#include <map>
 
 #include <ATen/TensorOperators.h>
 
 #include "base/error.h"
-#include "model/weights.h"
+#include "data/passes.h"
 #include "train/collate.h"
 
 namespace zoetrope::train {
@@ -41,16 +43,30 @@ data::CorpusMix open_corpora(const DitTaskConfig& config,
   return data::CorpusMix(parts, options);
 }
 
+// Brings the samples of each seat together, seats as they first come.
+void join_seats(std::vector<data::LoadedSample>& samples) {
+  std::map<std::pair<int, int>, std::size_t> order;
+  const auto key = [](const data::LoadedSample& sample) {
+    return std::pair(sample.plan.seat.first_rank, sample.plan.seat.sp_degree);
+  };
+  for (const data::LoadedSample& sample : samples) order.emplace(key(sample), order.size());
+  std::stable_sort(samples.begin(), samples.end(), [&](const auto& a, const auto& b) {
+    return order.at(key(a)) < order.at(key(b));
+  });
+}
+
 }  // namespace
 
 DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
     : config_(config),
       mesh_(mesh),
-      dit_(config.dit.model, at::kCPU),
+      dit_(config.dit.model, at::kCPU,
+           {mesh.index(launch::Axis::kTensor), mesh.size(launch::Axis::kTensor)}),
       corpora_(open_corpora(config.dit, encoders_)),
       pool_(corpora_.pool(config.dit.model.patch_size)) {
   dit_.set_recompute_blocks(config.dit.activation_checkpointing == "full");
   check_corpora();
+  make_seat_groups();
 }
 
 void DitTask::check_corpora() const {
@@ -58,9 +74,11 @@ void DitTask::check_corpora() const {
   ZOETROPE_CHECK_CONFIG(config_.dit.global_batch >= mesh_.num_batches(), "dit.global_batch ",
                         config_.dit.global_batch, " gives some of ", mesh_.num_batches(),
                         " ranks no sample");
-  ZOETROPE_CHECK_CONFIG(config_.dit.planner.max_sp_degree == 1, "dit.planner.max_sp_degree is ",
-                        config_.dit.planner.max_sp_degree,
-                        ": this transformer runs each sample on one rank, expected 1");
+  ZOETROPE_CHECK_CONFIG(
+      config_.dit.planner.max_sp_degree == 1 || mesh_.size(launch::Axis::kSequence) == 1,
+      "dit.planner.max_sp_degree ", config_.dit.planner.max_sp_degree, " and mesh.sequence ",
+      mesh_.size(launch::Axis::kSequence),
+      ": either the planner shares long samples, or the mesh every sample");
   for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
     const data::Corpus& corpus = corpora_.part(i);
     const data::IndexTotals& totals = corpus.totals();
@@ -82,6 +100,40 @@ void DitTask::check_corpora() const {
   }
 }
 
+// Every group that the planner may seat a sample on: this rank is in at most one of each degree.
+void DitTask::make_seat_groups() {
+  const data::PlannerConfig& planner = config_.dit.planner;
+  const data::RankLayout layout{mesh_.num_batches(), static_cast<int>(planner.ranks_per_node),
+                                static_cast<int>(planner.max_sp_degree)};
+  for (int degree = 2; degree <= std::min(layout.max_sp_degree, layout.num_ranks); degree *= 2) {
+    int first = layout.num_ranks + mesh_.batch();  // in none: a group of one
+    for (const int rank : data::first_ranks_of_groups(layout, degree)) {
+      if (data::Seat{rank, degree}.holds(mesh_.batch())) first = rank;
+    }
+    const int tensors = mesh_.size(launch::Axis::kTensor);
+    seat_groups_[degree] =
+        mesh_.world().split(first * tensors + mesh_.index(launch::Axis::kTensor));
+  }
+}
+
+// Samples of one seat are neighbours: they make a pack. The ranks of a seat see the same order.
+model::TokenPlan DitTask::token_plan(const std::vector<data::LoadedSample>& samples,
+                                     const std::vector<model::Grid>& grids) {
+  std::vector<std::int64_t> lengths;
+  std::vector<model::TokenPlan::Pack> packs;
+  for (const model::Grid& grid : grids) lengths.push_back(grid.tokens());
+  if (samples.empty()) packs.push_back({1, &mesh_.group(launch::Axis::kSequence)});
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const data::Seat& seat = samples[i].plan.seat;
+    if (i == 0 || !(seat == samples[i - 1].plan.seat)) {
+      packs.push_back({0, seat.sp_degree > 1 ? seat_groups_.at(seat.sp_degree).get()
+                                             : &mesh_.group(launch::Axis::kSequence)});
+    }
+    ++packs.back().num_segments;
+  }
+  return model::TokenPlan(lengths, packs, &mesh_.group(launch::Axis::kTensor));
+}
+
 void DitTask::start(std::int64_t first_step) {
   data::LoaderConfig loader;
   loader.planner = config_.dit.planner;
@@ -98,20 +150,22 @@ void DitTask::start(std::int64_t first_step) {
                                            mesh_.num_batches(), first_step, calibrations_);
 }
 
-void DitTask::rehearse() {
-  if (config_.dit.planner.rehearse) forward_backward(loader_->load_heaviest());
+void DitTask::rehearse(const BeforePass& before_pass) {
+  if (!config_.dit.planner.rehearse) return;
+  data::LoadedStep heaviest = loader_->load_heaviest();
+  forward_backward(heaviest, before_pass);
 }
 
-LocalStep DitTask::forward_backward(std::int64_t step) {
+LocalStep DitTask::forward_backward(std::int64_t step, const BeforePass& before_pass) {
   using Clock = std::chrono::steady_clock;
   const auto seconds = [](auto duration) {
     return std::chrono::duration<double>(duration).count();
   };
   const auto start = Clock::now();
-  const data::LoadedStep loaded = loader_->next();
+  data::LoadedStep loaded = loader_->next();
   const auto ready = Clock::now();
   ZOETROPE_CHECK(loaded.plan.step == step, "loader is at step ", loaded.plan.step, ", not ", step);
-  LocalStep local = forward_backward(loaded);
+  LocalStep local = forward_backward(loaded, before_pass);
   local.data_wait_s = seconds(ready - start);
   calibrate(loaded, seconds(Clock::now() - ready));
   return local;
@@ -122,9 +176,10 @@ void DitTask::calibrate(const data::LoadedStep& loaded, double seconds) {
   const std::int64_t step = loaded.plan.step;
   if (planner.calibrate_every == 0) return;
   data::PackContents pack;
-  for (const data::LoadedSample& sample : loaded.samples) {
-    pack.add(pool_.tokens(sample.plan.clip),
-             data::shared_cost(1, sample.plan.seat.sp_degree, planner.sp_overhead));
+  for (const data::PlannedSample& sample : loaded.plan.samples) {
+    if (!sample.seat.holds(mesh_.batch())) continue;
+    pack.add(pool_.tokens(sample.clip),
+             data::shared_cost(1, sample.seat.sp_degree, planner.sp_overhead));
   }
   // The first step after a start allocates, too: its time says nothing about the others.
   if (step > first_step_ && !loaded.samples.empty()) calibrator_.measure(pack, seconds);
@@ -137,42 +192,62 @@ void DitTask::calibrate(const data::LoadedStep& loaded, double seconds) {
   loader_->calibrate(calibrations_.back());
 }
 
-LocalStep DitTask::forward_backward(const data::LoadedStep& loaded) {
+LocalStep DitTask::forward_backward(data::LoadedStep& loaded, const BeforePass& before_pass) {
+  const data::Passes passes = data::cut_into_passes(loaded.plan, pool_, mesh_.num_batches(),
+                                                    config_.dit.max_tokens_per_pass);
+  std::map<std::int64_t, std::int32_t> pass_of;  // by global index
+  for (std::size_t i = 0; i < passes.pass_of.size(); ++i) {
+    pass_of[loaded.plan.samples[i].global_index] = passes.pass_of[i];
+  }
+  LocalStep local;
+  for (std::int32_t pass = 0; pass < passes.count; ++pass) {
+    std::vector<data::LoadedSample> samples;
+    for (data::LoadedSample& sample : loaded.samples) {
+      if (pass_of.at(sample.plan.global_index) == pass) samples.push_back(std::move(sample));
+    }
+    before_pass(pass + 1 == passes.count);
+    run_pass(std::move(samples), loaded.plan.step, local);
+  }
+  local.plan_hash = data::hash_plan(loaded.plan);
+  local.balance = loaded.plan.balance;
+  return local;
+}
+
+void DitTask::run_pass(std::vector<data::LoadedSample> samples, std::int64_t step,
+                       LocalStep& local) {
   CollateConfig collating;
   collating.seed = static_cast<std::uint64_t>(config_.seed);
   collating.global_batch = config_.dit.global_batch;
   collating.patch = config_.dit.model.patch_size;
   collating.flow = config_.dit.flow;
-  const PackedBatch batch = collate(loaded.samples, loaded.plan.step, collating);
+  join_seats(samples);
+  // A rank without samples in this pass still takes part in what all do.
+  const PackedBatch batch =
+      samples.empty() ? idle_batch(config_.dit.model, mesh_.size(launch::Axis::kSequence) *
+                                                          mesh_.size(launch::Axis::kTensor))
+                      : collate(samples, step, collating);
 
   const auto compute_type = config_.precision == "bf16" ? at::kBFloat16 : at::kFloat;
-  const model::SequencePlan plan(batch.target_TK.size(0), &mesh_.group(launch::Axis::kSequence));
+  const model::TokenPlan plan = token_plan(samples, batch.input.grids);
   const at::Tensor velocity_TK = dit_.forward(batch.input, compute_type, plan);
-  const at::Tensor errors_TK = (velocity_TK - plan.mine(batch.target_TK)).square();
-  const at::Tensor loss = (errors_TK * plan.mine(batch.weight_T1)).sum();
+  const at::Tensor errors_TK = (velocity_TK - plan.own(batch.target_TK)).square();
+  const at::Tensor loss = (errors_TK * plan.own(batch.weight_T1)).sum();
   loss.backward();
 
-  LocalStep local;
-  local.loss = loss.item<double>();
-  local.plan_hash = data::hash_plan(loaded.plan);
-  local.balance = loaded.plan.balance;
-  // The ranks of a sequence have the same samples: one of them counts.
-  if (mesh_.index(launch::Axis::kSequence) > 0) return local;
-  local.samples = static_cast<std::int64_t>(loaded.samples.size());
-  for (std::size_t s = 0; s < loaded.samples.size(); ++s) {
+  local.loss += loss.item<double>();
+  if (!mesh_.speaks_for_batch()) return;
+  for (std::size_t s = 0; s < samples.size(); ++s) {
+    if (samples[s].plan.seat.first_rank != mesh_.batch()) continue;
+    ++local.samples;
     const std::int64_t tokens = batch.input.grids[s].tokens();
     local.tokens += tokens;
     local.flops += 3 * model::forward_flops(config_.dit.model, tokens, batch.input.text_lengths[s]);
   }
-  return local;
 }
 
-void DitTask::save_model(const std::filesystem::path& folder) {
-  model::save_dit(dit_, folder, at::kFloat);
-}
-
-void DitTask::load_model(const std::filesystem::path& folder) {
-  model::load_weights(dit_, folder);
+void DitTask::save_model(const std::filesystem::path& folder,
+                         const std::map<std::string, at::Tensor>& weights) {
+  model::save_dit(dit_.config(), weights, folder, at::kFloat);
 }
 
 Json DitTask::context() const {

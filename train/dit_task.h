@@ -15,12 +15,14 @@ class DitTask : public Task {
  public:
   DitTask(const TrainConfig& config, launch::Mesh& mesh);  // outlives the task
   model::Module& module() override { return dit_; }
-  void init_weights(std::uint64_t seed) override { dit_.init_weights(seed); }
+  model::ParameterVisitor initial_weights(std::uint64_t seed) override {
+    return dit_.initial_weights(seed);
+  }
   void start(std::int64_t first_step) override;
-  void rehearse() override;
-  LocalStep forward_backward(std::int64_t step) override;
-  void save_model(const std::filesystem::path& folder) override;
-  void load_model(const std::filesystem::path& folder) override;
+  void rehearse(const BeforePass& before_pass) override;
+  LocalStep forward_backward(std::int64_t step, const BeforePass& before_pass) override;
+  void save_model(const std::filesystem::path& folder,
+                  const std::map<std::string, at::Tensor>& weights) override;
   Json model_config() const override { return model::dit_config_to_json(config_.dit.model); }
   Json context() const override;
   // The calibration records in force from the next step on.
@@ -30,7 +32,12 @@ class DitTask : public Task {
 
  private:
   void check_corpora() const;
-  LocalStep forward_backward(const data::LoadedStep& loaded);
+  void make_seat_groups();
+  model::TokenPlan token_plan(const std::vector<data::LoadedSample>& samples,
+                              const std::vector<model::Grid>& grids);
+  LocalStep forward_backward(data::LoadedStep& loaded, const BeforePass& before_pass);
+  // Adds the gradients of some of the step's samples, and what was done to `local`.
+  void run_pass(std::vector<data::LoadedSample> samples, std::int64_t step, LocalStep& local);
   void calibrate(const data::LoadedStep& loaded, double seconds);
 
   TrainConfig config_;
@@ -40,6 +47,7 @@ class DitTask : public Task {
   data::CorpusMix corpora_;
   data::ClipPool pool_;
   std::unique_ptr<data::Loader> loader_;
+  std::map<int, std::unique_ptr<launch::Communicator>> seat_groups_;  // by degree
   std::int64_t first_step_ = 0;
   std::vector<data::Calibration> calibrations_;  // by from_step; the first is in force
   data::Calibrator calibrator_;

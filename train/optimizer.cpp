@@ -7,8 +7,7 @@
 #include <span>
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "base/error.h"
 
@@ -17,11 +16,6 @@ namespace {
 
 // Work is cut at fixed places, so sums do not depend on the number of threads.
 constexpr std::int64_t kChunk = 1 << 16;
-
-bool decays(const std::string& name, const at::Tensor& parameter) {
-  return parameter.dim() >= 2 && name.find("scale_shift_table") == std::string::npos &&
-         name.find("gamma") == std::string::npos;
-}
 
 struct AdamStep {
   float beta1, beta2, eps, lr, decay, grad_scale, correct1, correct2, ema_rate;
@@ -37,19 +31,6 @@ void adam_ema(float* p, const float* g, float* m, float* v, float* ema, std::int
     p[i] = p[i] * (1 - s.lr * s.decay) - s.lr * (m[i] * s.correct1) / root;
     ema[i] += s.ema_rate * (p[i] - ema[i]);
   }
-}
-
-// Pieces of the flat buffer that touch are one range.
-std::vector<FlatRange> join(const std::vector<FlatRange>& pieces) {
-  std::vector<FlatRange> ranges;
-  for (const FlatRange& piece : pieces) {
-    if (!ranges.empty() && ranges.back().end() == piece.begin) {
-      ranges.back().count += piece.count;
-    } else {
-      ranges.push_back(piece);
-    }
-  }
-  return ranges;
 }
 
 double sum_of_squares(const float* g, std::int64_t count) {
@@ -85,136 +66,83 @@ AdamStep adam_step(const OptimizerConfig& config, std::int64_t step, double rate
 
 }  // namespace
 
-Optimizer::Optimizer(model::Module& module, const OptimizerConfig& config,
-                     launch::Communicator& shard, launch::Communicator& replicas)
-    : config_(config), shard_(shard) {
-  std::int64_t total = 0;
-  module.visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
-    slots_.push_back(
-        {name, {total, parameter.numel()}, parameter.sizes().vec(), decays(name, parameter)});
-    total += parameter.numel();
-  });
-  parameters_ = at::empty({total}, at::kFloat);
-  gradients_ = at::zeros({total}, at::kFloat);
-  std::vector<at::Tensor> leaves;
-  std::vector<FlatRange> places;
-  module.visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
-    const Slot& slot = slots_[places.size()];
-    ZOETROPE_CHECK(parameter.scalar_type() == at::kFloat, name, " is not fp32");
-    at::Tensor view = parameters_.narrow(0, slot.place.begin, slot.place.count).view(slot.shape);
-    view.copy_(parameter.detach());
-    parameter = view.requires_grad_();
-    parameter.mutable_grad() =
-        gradients_.narrow(0, slot.place.begin, slot.place.count).view(slot.shape);
-    leaves.push_back(parameter);
-    places.push_back(slot.place);
-  });
-  const auto bucket_elements = static_cast<std::int64_t>(config.bucket_mb * (1 << 20) / 4);
-  buckets_ = std::make_unique<GradientBuckets>(std::move(leaves), std::move(places), gradients_,
-                                               bucket_elements, shard, replicas);
-  std::int64_t own = 0;
-  for (const FlatRange& piece : buckets_->pieces()) own += piece.count;
-  first_ = at::zeros({own}, at::kFloat);
-  second_ = at::zeros({own}, at::kFloat);
-  ema_ = at::empty({own}, at::kFloat);
-  float* ema = ema_.data_ptr<float>();
-  for (const FlatRange& piece : buckets_->pieces()) {
-    ema = std::copy_n(parameters_.const_data_ptr<float>() + piece.begin, piece.count, ema);
+Optimizer::Optimizer(model::Module& module, const OptimizerConfig& config, Sharding sharding,
+                     launch::Mesh& mesh)
+    : module_(module),
+      config_(config),
+      mesh_(mesh),
+      buckets_(module, static_cast<std::int64_t>(config.bucket_mb * (1 << 20) / sizeof(float)),
+               sharding, mesh) {
+  for (const WeightBuckets::Piece& piece : buckets_.pieces()) {
+    first_.push_back(at::zeros_like(piece.weights));
+    second_.push_back(at::zeros_like(piece.weights));
+    averages_.push_back(piece.weights.clone());
   }
 }
 
-void Optimizer::begin_gradients() {
-  gradients_.zero_();
-  buckets_->begin();
-}
-
-void Optimizer::finish_gradients() {
-  buckets_->finish();
+void Optimizer::fill_weights(const model::ParameterVisitor& fill) {
+  buckets_.fill_weights(fill);
+  for (std::size_t b = 0; b < averages_.size(); ++b) {
+    averages_[b].copy_(buckets_.pieces()[b].weights);
+  }
 }
 
 double Optimizer::gradient_norm() const {
   std::vector<double> total = {0};
-  for (const FlatRange& range : join(buckets_->pieces())) {
-    total[0] += sum_of_squares(gradients_.const_data_ptr<float>() + range.begin, range.count);
+  for (const WeightBuckets::Piece& piece : buckets_.pieces()) {
+    if (!piece.is_cut && mesh_.index(launch::Axis::kTensor) > 0) continue;  // counted by rank 0
+    for (const WeightBuckets::Range& range : piece.ranges) {
+      total[0] +=
+          sum_of_squares(piece.gradients.const_data_ptr<float>() + range.begin, range.count);
+    }
   }
-  shard_.all_reduce_sum(std::span<double>(total));
+  mesh_.weights().all_reduce_sum(std::span<double>(total));
   return std::sqrt(total[0]);
 }
 
 void Optimizer::update(std::int64_t step, double rate, double grad_scale) {
   AdamStep s = adam_step(config_, step, rate, grad_scale);
-  float* p = parameters_.data_ptr<float>();
-  const float* g = gradients_.const_data_ptr<float>();
-  float* m = first_.data_ptr<float>();
-  float* v = second_.data_ptr<float>();
-  float* ema = ema_.data_ptr<float>();
-  auto slot = slots_.begin();
-  std::int64_t done = 0;
-  for (const FlatRange& piece : buckets_->pieces()) {
-    const std::int64_t shift = piece.begin - done;  // flat place - place among this rank's pieces
-    done += piece.count;
-    for (std::int64_t begin = piece.begin; begin < piece.end();) {
-      while (slot->place.end() <= begin) ++slot;
-      const std::int64_t end = std::min(piece.end(), slot->place.end());
-      s.decay = slot->decays ? static_cast<float>(config_.weight_decay) : 0;
-      at::parallel_for(begin, end, kChunk, [&](auto from, auto to) {
-        adam_ema(p + from, g + from, m + from - shift, v + from - shift, ema + from - shift,
-                 to - from, s);
+  for (std::size_t b = 0; b < first_.size(); ++b) {
+    const WeightBuckets::Piece& piece = buckets_.pieces()[b];
+    float* p = piece.weights.data_ptr<float>();
+    const float* g = piece.gradients.const_data_ptr<float>();
+    float* m = first_[b].data_ptr<float>();
+    float* v = second_[b].data_ptr<float>();
+    float* ema = averages_[b].data_ptr<float>();
+    for (const WeightBuckets::Range& range : piece.ranges) {
+      s.decay = range.decays ? static_cast<float>(config_.weight_decay) : 0;
+      at::parallel_for(range.begin, range.begin + range.count, kChunk, [&](auto from, auto to) {
+        adam_ema(p + from, g + from, m + from, v + from, ema + from, to - from, s);
       });
-      begin = end;
     }
   }
-  buckets_->all_gather(parameters_);
+  buckets_.publish();
 }
 
 void Optimizer::swap_averages() {
-  float* p = parameters_.data_ptr<float>();
-  float* ema = ema_.data_ptr<float>();
-  for (const FlatRange& piece : buckets_->pieces()) {
-    std::swap_ranges(p + piece.begin, p + piece.end(), ema);
-    ema += piece.count;
+  for (std::size_t b = 0; b < averages_.size(); ++b) {
+    const at::Tensor& weights = buckets_.pieces()[b].weights;
+    std::swap_ranges(weights.data_ptr<float>(), weights.data_ptr<float>() + weights.numel(),
+                     averages_[b].data_ptr<float>());
   }
-  buckets_->all_gather(parameters_);
-}
-
-at::Tensor Optimizer::spread(const at::Tensor& pieces) const {
-  at::Tensor flat = at::empty({parameters_.numel()}, at::kFloat);
-  const float* from = pieces.const_data_ptr<float>();
-  for (const FlatRange& piece : buckets_->pieces()) {
-    std::copy_n(from, piece.count, flat.data_ptr<float>() + piece.begin);
-    from += piece.count;
-  }
-  return flat;
+  buckets_.publish();
 }
 
 void Optimizer::load_moments(const TensorMap& first, const TensorMap& second) {
-  collect(first, first_);
-  collect(second, second_);
+  buckets_.fill(copies_of(first), first_);
+  buckets_.fill(copies_of(second), second_);
 }
 
-void Optimizer::collect(const TensorMap& tensors, at::Tensor& pieces) const {
-  const at::Tensor flat = at::empty({parameters_.numel()}, at::kFloat);
-  for (const Slot& slot : slots_) {
-    const auto found = tensors.find(slot.name);
-    ZOETROPE_CHECK_CONFIG(found != tensors.end(), "the checkpoint has no moments of ", slot.name);
-    ZOETROPE_CHECK_CONFIG(found->second.sizes() == at::IntArrayRef(slot.shape), "the moments of ",
-                          slot.name, " have another shape in the checkpoint");
-    flat.narrow(0, slot.place.begin, slot.place.count).view(slot.shape).copy_(found->second);
-  }
-  float* to = pieces.data_ptr<float>();
-  for (const FlatRange& piece : buckets_->pieces()) {
-    to = std::copy_n(flat.const_data_ptr<float>() + piece.begin, piece.count, to);
-  }
-}
-
-Optimizer::TensorMap Optimizer::gather(const at::Tensor& flat) const {
-  const at::Tensor whole = flat.detach().clone();
-  buckets_->all_gather(whole);
-  TensorMap result;
-  for (const Slot& slot : slots_) {
-    result[slot.name] = whole.narrow(0, slot.place.begin, slot.place.count).view(slot.shape);
-  }
-  return result;
+model::ParameterVisitor Optimizer::copies_of(const TensorMap& globals) const {
+  return [&](const std::string& name, at::Tensor& memory) {
+    const auto found = globals.find(name);
+    ZOETROPE_CHECK_CONFIG(found != globals.end(), "the checkpoint has no moments of ", name);
+    const model::ParameterPart part = module_.part_of(name);
+    ZOETROPE_CHECK_CONFIG(
+        found->second.sizes() == at::IntArrayRef(part.global_shape(memory.sizes())),
+        "the moments of ", name, " have another shape in the checkpoint");
+    memory.copy_(part.of(found->second));
+  };
 }
 
 double learning_rate(const OptimizerConfig& config, std::int64_t step, std::int64_t total_steps) {

@@ -1,36 +1,35 @@
-// AdamW with averaged weights over one flat fp32 buffer: every parameter and gradient is a view of
-// it, so that reduction, clipping and the update are each one pass over contiguous memory.
-// Moments and averages exist once in a shard group: each rank holds and updates its pieces, then
-// the updated weights are gathered (ZeRO-1, arXiv:1910.02054).
+// AdamW with averaged weights over this rank's pieces of the weights (train/weight_buckets.h): each
+// piece is contiguous, so clipping and the update are each one pass over memory.
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <memory>
-#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
-#include "launch/communicator.h"
+#include "launch/mesh.h"
 #include "model/module.h"
-#include "train/gradient_buckets.h"
 #include "train/train_config.h"
+#include "train/weight_buckets.h"
 
 namespace zoetrope::train {
 
 class Optimizer {
  public:
-  // Moves the module's parameters (fp32, CPU) into the flat buffer and gives them gradients there.
-  // Ranks of `shard` share out the state, ranks of `replicas` repeat it; both outlive this. Calls
-  // marked "collective" must be made by all ranks of both groups.
-  Optimizer(model::Module& module, const OptimizerConfig& config, launch::Communicator& shard,
-            launch::Communicator& replicas);
+  // Takes over the memory of the module's parameters (fp32, CPU) as `mesh` shares it out. Module
+  // and mesh outlive this. Collective, as all that says so: every rank of the mesh calls it.
+  Optimizer(model::Module& module, const OptimizerConfig& config, Sharding sharding,
+            launch::Mesh& mesh);
 
-  // Before a backward pass: gradients are zero, and each is summed over ranks once it is complete.
-  void begin_gradients();
-  // After it: the sums are there. Collective.
-  void finish_gradients();
+  // Sets every weight, and the averages to the same. Collective.
+  void fill_weights(const model::ParameterVisitor& fill);
+
+  // Before a step: gradients are zero. Before each of its backward passes: gradients are summed
+  // over ranks once they are complete, over all of them with the `last`.
+  void begin_gradients() { buckets_.begin(); }
+  void begin_pass(bool last) { buckets_.begin_pass(last); }
+  // After the last pass: the sums are there. Collective.
+  void finish_gradients() { buckets_.finish(); }
   // Euclidean norm over all gradients, in a fixed order of additions: the same bits for any thread
   // count, and on every rank. Collective.
   double gradient_norm() const;
@@ -42,34 +41,31 @@ class Optimizer {
   // Exchanges the module's weights with the averages; twice restores both. Collective.
   void swap_averages();
 
-  // Global tensors by parameter name, whole on every rank: copies. Collective.
-  using TensorMap = std::map<std::string, at::Tensor>;
-  TensorMap gradients() const { return gather(gradients_); }
-  TensorMap first_moments() const { return gather(spread(first_)); }
-  TensorMap second_moments() const { return gather(spread(second_)); }
-  // Takes this rank's pieces of global tensors.
+  // Global tensors by parameter name; empty on ranks that do not `keep` them. Collective.
+  using TensorMap = WeightBuckets::TensorMap;
+  TensorMap weights(bool keep = true) const { return buckets_.gather(buckets_.weights(), keep); }
+  TensorMap gradients(bool keep = true) const {
+    return buckets_.gather(buckets_.gradients(), keep);
+  }
+  TensorMap first_moments(bool keep = true) const { return buckets_.gather(first_, keep); }
+  TensorMap second_moments(bool keep = true) const { return buckets_.gather(second_, keep); }
+  // Sets the averages; the moments from global tensors by name (ConfigError names one that is
+  // missing or of another shape).
+  void fill_averages(const model::ParameterVisitor& fill) { buckets_.fill(fill, averages_); }
   void load_moments(const TensorMap& first, const TensorMap& second);
   // fp32 numbers that this rank keeps beside weights and gradients: moments and averages.
-  std::int64_t state_elements() const { return 3 * first_.numel(); }
+  std::int64_t state_elements() const { return 3 * buckets_.num_owned(); }
+  // The most fp32 numbers of weights and gradients that it has held at once.
+  std::int64_t peak_elements() const { return buckets_.peak_elements(); }
 
  private:
-  struct Slot {
-    std::string name;
-    FlatRange place;
-    std::vector<std::int64_t> shape;
-    bool decays = false;  // matrices and kernels; not biases, norms and modulation tables
-  };
-  at::Tensor spread(
-      const at::Tensor& pieces) const;  // own pieces in a buffer laid out as the weights
-  void collect(const TensorMap& tensors, at::Tensor& pieces) const;
-  TensorMap gather(const at::Tensor& flat) const;
+  model::ParameterVisitor copies_of(const TensorMap& globals) const;
 
+  model::Module& module_;
   OptimizerConfig config_;
-  launch::Communicator& shard_;
-  std::vector<Slot> slots_;
-  at::Tensor parameters_, gradients_;  // whole
-  at::Tensor first_, second_, ema_;    // this rank's pieces, one after another
-  std::unique_ptr<GradientBuckets> buckets_;
+  launch::Mesh& mesh_;
+  WeightBuckets buckets_;
+  std::vector<at::Tensor> first_, second_, averages_;  // by bucket: this rank's piece
 };
 
 // lr of `step` (from 1): linear warm-up, then constant or cosine to final_lr_share * lr at

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -25,22 +26,28 @@ struct LocalStep {
   std::string plan_hash;  // of the step's plan; ranks must agree
 };
 
+// A step's gradients may come from several backward passes: a task calls this before each, and says
+// which is the last.
+using BeforePass = std::function<void(bool last)>;
+
 class Task {
  public:
   virtual ~Task() = default;
   virtual model::Module& module() = 0;
-  // Fresh weights: a pure function of the seed, the same on every rank.
-  virtual void init_weights(std::uint64_t seed) = 0;
+  // Fills one parameter with its fresh value: a pure function of the seed, of one global model on
+  // every mesh.
+  virtual model::ParameterVisitor initial_weights(std::uint64_t seed) = 0;
   // Starts loading; the next forward_backward is `first_step` (from 1).
   virtual void start(std::int64_t first_step) = 0;
   // A forward and backward pass that leaves nothing behind but gradients, so that a step that is
   // too large fails before training; does nothing unless the config asks for it.
-  virtual void rehearse() {}
+  virtual void rehearse(const BeforePass&) {}
   // Adds the gradients of this rank's part of the global mean loss to the parameters' gradients.
-  virtual LocalStep forward_backward(std::int64_t step) = 0;
-  // The model as a folder that diffusers loads, with the module's present weights, in fp32.
-  virtual void save_model(const std::filesystem::path& folder) = 0;
-  virtual void load_model(const std::filesystem::path& folder) = 0;
+  virtual LocalStep forward_backward(std::int64_t step, const BeforePass& before_pass) = 0;
+  // The model as a folder that diffusers loads, in fp32. `weights` are the module's present ones as
+  // global tensors.
+  virtual void save_model(const std::filesystem::path& folder,
+                          const std::map<std::string, at::Tensor>& weights) = 0;
   // config.json of the model, to compare with a checkpoint's.
   virtual Json model_config() const = 0;
   // What a sampler must know beside the weights (VAE, text encoder); kept in the checkpoint.

@@ -91,6 +91,7 @@ struct DitTaskConfig {
   std::int64_t loader_threads = 1;
   std::int64_t ram_cache_mb = 1024;
   std::string activation_checkpointing = "none";
+  std::int64_t max_tokens_per_pass = 0;
   data::PlannerConfig planner;
   model::DitConfig model;
   model::FlowConfig flow;
@@ -119,6 +120,11 @@ struct DitTaskConfig {
         "full: a block keeps only its inputs and runs again for the backward pass; none: it keeps "
         "all that backward needs",
         one_of({"none", "full"}));
+    visit(
+        "max_tokens_per_pass", max_tokens_per_pass,
+        "a rank with more tokens in a step runs them in several passes and adds up the gradients; "
+        "0 = any number at once",
+        at_least(0));
     visit("planner", planner, "where samples run, and what they cost");
     visit("model", model, "shape of the diffusion transformer");
     visit("flow", flow, "flow matching");

@@ -67,6 +67,8 @@ void check_same_model(const Json& now, const fs::path& folder) {
 Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
     : config_(config), world_(world), mesh_(config.mesh, world) {
   task_ = make_task(config, mesh_);
+  optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer,
+                                           sharding_of(config.mesh.sharding), mesh_);
   if (world.rank() == 0) {
     fs::create_directories(config.run.dir);
     lock_ = std::make_unique<FolderLock>(config.run.dir, "train");
@@ -92,21 +94,20 @@ fs::path Trainer::choose_checkpoint(const std::string& from) {
 void Trainer::start(const std::string& from) {
   const std::string chosen =
       from_rank_zero(world_, world_.rank() == 0 ? choose_checkpoint(from).string() : "");
-  if (chosen.empty() && config_.init_from.empty()) {
-    task_->init_weights(static_cast<std::uint64_t>(config_.seed));
-  } else if (chosen.empty()) {
+  if (!chosen.empty()) {
+    load(chosen);
+  } else if (config_.init_from.empty()) {
+    optimizer_->fill_weights(task_->initial_weights(static_cast<std::uint64_t>(config_.seed)));
+  } else {
     const fs::path weights = find_weights(config_.init_from);
     check_same_model(task_->model_config(), weights);
-    task_->load_model(weights);
+    optimizer_->fill_weights(model::weights_of(weights, task_->module()));
   }
-  optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer,
-                                           mesh_.group(launch::Axis::kShard), mesh_.replicas());
-  if (!chosen.empty()) load(chosen);
   ZOETROPE_CHECK_CONFIG(steps_done_ <= config_.steps, "checkpoint ", chosen, " is at step ",
                         steps_done_, ", the config ends at ", config_.steps);
   task_->start(steps_done_ + 1);
   optimizer_->begin_gradients();
-  task_->rehearse();
+  task_->rehearse([&](bool last) { optimizer_->begin_pass(last); });
   optimizer_->finish_gradients();
   if (world_.rank() == 0) write_run_files();
 }
@@ -130,7 +131,8 @@ void Trainer::write_run_files() {
 StepMetrics Trainer::step(std::int64_t step) {
   const auto start = Clock::now();
   optimizer_->begin_gradients();
-  const LocalStep local = task_->forward_backward(step);
+  const LocalStep local =
+      task_->forward_backward(step, [&](bool last) { optimizer_->begin_pass(last); });
   optimizer_->finish_gradients();
   const LocalStep global = sum_over_ranks(local, world_);
 
@@ -170,18 +172,21 @@ void Trainer::run() {
 }
 
 void Trainer::save(std::int64_t step) {
+  const auto start = Clock::now();
+  const bool writes = world_.rank() == 0;
   std::map<std::string, at::Tensor> moments;
-  for (const auto& [name, tensor] : optimizer_->first_moments()) moments["first." + name] = tensor;
-  for (const auto& [name, tensor] : optimizer_->second_moments())
+  for (auto& [name, tensor] : optimizer_->first_moments(writes)) moments["first." + name] = tensor;
+  for (auto& [name, tensor] : optimizer_->second_moments(writes))
     moments["second." + name] = tensor;
-  if (world_.rank() == 0) {
-    const auto start = Clock::now();
+  const auto weights = optimizer_->weights(writes);
+  optimizer_->swap_averages();
+  const auto averages = optimizer_->weights(writes);
+  optimizer_->swap_averages();
+  if (writes) {
     const auto folder =
         publish_checkpoint(config_.run.dir, step, config_.task, [&](const fs::path& to) {
-          task_->save_model(to / "model");
-          optimizer_->swap_averages();
-          task_->save_model(to / "ema");
-          optimizer_->swap_averages();
+          task_->save_model(to / "model", weights);
+          task_->save_model(to / "ema", averages);
           model::save_tensors(to / "optimizer.safetensors", moments);
           write_json(to / "state.json", Json{{"step", step},
                                              {"skipped", skipped_},
@@ -192,19 +197,14 @@ void Trainer::save(std::int64_t step) {
         });
     prune_checkpoints(config_.run.dir, config_.checkpoint.keep_last);
     log_info("checkpoint ", folder.string(), " in ", seconds_since(start), " s");
-  } else {  // the other ranks hold pieces of the averages
-    optimizer_->swap_averages();
-    optimizer_->swap_averages();
   }
   world_.barrier();
 }
 
 void Trainer::load(const fs::path& checkpoint) {
   check_same_model(task_->model_config(), checkpoint / "model");
-  optimizer_->swap_averages();
-  task_->load_model(checkpoint / "ema");
-  optimizer_->swap_averages();
-  task_->load_model(checkpoint / "model");
+  optimizer_->fill_weights(model::weights_of(checkpoint / "model", task_->module()));
+  optimizer_->fill_averages(model::weights_of(checkpoint / "ema", task_->module()));
   const auto moments = model::load_tensors(checkpoint / "optimizer.safetensors");
   std::map<std::string, at::Tensor> first, second;
   for (const auto& [name, tensor] : moments) {

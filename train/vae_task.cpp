@@ -11,7 +11,6 @@
 
 #include "base/error.h"
 #include "model/vae_loss.h"
-#include "model/weights.h"
 
 namespace zoetrope::train {
 namespace {
@@ -31,8 +30,12 @@ VaeTask::VaeTask(const TrainConfig& config, launch::Mesh& mesh)
       rank_(mesh.batch()),
       num_ranks_(mesh.num_batches()),
       vae_(config.vae.model, at::kCPU) {
-  ZOETROPE_CHECK_CONFIG(mesh.size(launch::Axis::kSequence) == 1, "mesh.sequence is ",
-                        mesh.size(launch::Axis::kSequence), ": task vae has no sequence to share");
+  for (const launch::Axis axis : {launch::Axis::kSequence, launch::Axis::kTensor}) {
+    ZOETROPE_CHECK_CONFIG(mesh.size(axis) == 1, "mesh.", launch::axis_name(axis), " is ",
+                          mesh.size(axis), ": task vae can not be shared out so");
+  }
+  ZOETROPE_CHECK_CONFIG(config.mesh.sharding != "weights",
+                        "mesh.sharding is weights: task vae needs all of its weights at once");
   for (const CropConfig& crop : config.vae.crops) {
     ZOETROPE_CHECK_CONFIG(crop.batch % num_ranks_ == 0, "vae.crops: a batch of ", crop.batch,
                           " cannot be shared by ", num_ranks_, " ranks equally");
@@ -54,7 +57,7 @@ std::size_t VaeTask::draw_kind(std::int64_t step) const {
   return kind;
 }
 
-LocalStep VaeTask::forward_backward(std::int64_t step) {
+LocalStep VaeTask::forward_backward(std::int64_t step, const BeforePass& before_pass) {
   const auto start = std::chrono::steady_clock::now();
   const std::size_t kind = draw_kind(step);
   const CropConfig& crop = config_.vae.crops[kind];
@@ -74,6 +77,7 @@ LocalStep VaeTask::forward_backward(std::int64_t step) {
   const at::Tensor latents = draw_latents(posterior, step, rank_ * share);
   const at::Tensor reconstruction = vae_.decode(latents, false, compute_type);
   const model::VaeLoss loss = model::vae_loss(pixels, reconstruction, posterior, config_.vae.loss);
+  before_pass(true);
   (loss.total / num_ranks_).backward();
 
   local.loss = loss.total.item<double>() / num_ranks_;
@@ -101,7 +105,7 @@ at::Tensor VaeTask::draw_latents(const model::Posterior& posterior, std::int64_t
   return at::cat(latents);
 }
 
-void VaeTask::measure_latents() {
+void VaeTask::measure_latents(model::Vae& vae) {
   const at::NoGradGuard no_grad;
   at::Tensor sum, squares;
   double count = 0;
@@ -109,7 +113,7 @@ void VaeTask::measure_latents() {
     for (std::size_t kind = 0; kind < config_.vae.crops.size(); ++kind) {
       Random random = crop_random(config_.seed, 0, i);
       const at::Tensor mean =
-          vae_.encode(pool_->crop(kind, random).unsqueeze(0)).mean.to(at::kDouble);
+          vae.encode(pool_->crop(kind, random).unsqueeze(0)).mean.to(at::kDouble);
       const at::Tensor values_CN = mean[0].flatten(1);
       const at::Tensor s = values_CN.sum(1), q = values_CN.square().sum(1);
       sum = sum.defined() ? sum + s : s;
@@ -122,16 +126,16 @@ void VaeTask::measure_latents() {
   const auto to_vector = [](const at::Tensor& t) {
     return std::vector<double>(t.const_data_ptr<double>(), t.const_data_ptr<double>() + t.numel());
   };
-  vae_.set_latent_statistics(to_vector(mean.contiguous()), to_vector(deviation.contiguous()));
+  vae.set_latent_statistics(to_vector(mean.contiguous()), to_vector(deviation.contiguous()));
 }
 
-void VaeTask::save_model(const std::filesystem::path& folder) {
-  measure_latents();
-  model::save_vae(vae_, folder, at::kFloat);
-}
-
-void VaeTask::load_model(const std::filesystem::path& folder) {
-  model::load_weights(vae_, folder);
+void VaeTask::save_model(const std::filesystem::path& folder,
+                         const std::map<std::string, at::Tensor>& weights) {
+  model::Vae saved(vae_.config(), at::kCPU);
+  saved.visit_parameters(
+      "", [&](const std::string& name, at::Tensor& parameter) { parameter = weights.at(name); });
+  measure_latents(saved);
+  model::save_vae(saved, folder, at::kFloat);
 }
 
 Json VaeTask::model_config() const {

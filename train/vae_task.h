@@ -13,12 +13,14 @@ class VaeTask : public Task {
  public:
   VaeTask(const TrainConfig& config, launch::Mesh& mesh);
   model::Module& module() override { return vae_; }
-  void init_weights(std::uint64_t seed) override { vae_.init_weights(seed); }
+  model::ParameterVisitor initial_weights(std::uint64_t seed) override {
+    return vae_.initial_weights(seed);
+  }
   void start(std::int64_t first_step) override;
-  LocalStep forward_backward(std::int64_t step) override;
+  LocalStep forward_backward(std::int64_t step, const BeforePass& before_pass) override;
   // Measures the latents' mean and deviation with the weights that it saves.
-  void save_model(const std::filesystem::path& folder) override;
-  void load_model(const std::filesystem::path& folder) override;
+  void save_model(const std::filesystem::path& folder,
+                  const std::map<std::string, at::Tensor>& weights) override;
   Json model_config() const override;
   Json context() const override { return Json::object(); }
   std::string describe() override;
@@ -27,7 +29,7 @@ class VaeTask : public Task {
   std::size_t draw_kind(std::int64_t step) const;
   at::Tensor draw_latents(const model::Posterior& posterior, std::int64_t step,
                           std::int64_t first_sample) const;
-  void measure_latents();
+  void measure_latents(model::Vae& vae);
 
   TrainConfig config_;
   int rank_, num_ranks_;

@@ -35,8 +35,9 @@ TEST(Mesh, RefusesAShardThatDoesNotDivideTheRanksWithTheNumbers) {
     Mesh mesh({1, 3}, world());
     ADD_FAILURE() << "accepted";
   } catch (const ConfigError& error) {
-    EXPECT_EQ(std::string(error.what()), "mesh: shard 3 x sequence 1 does not divide the " +
-                                             std::to_string(world().size()) + " ranks of this job");
+    EXPECT_EQ(std::string(error.what()),
+              "mesh: shard 3 x sequence 1 x tensor 1 does not divide the " +
+                  std::to_string(world().size()) + " ranks of this job");
   }
 }
 

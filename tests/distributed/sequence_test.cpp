@@ -1,16 +1,18 @@
-// A sequence shared by ranks equals the sequence on one rank: attention alone, and the whole DiT.
+// Attention over a sequence that ranks share equals plain attention on one rank.
 #include "model/parallel/sequence.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/softmax.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/random.h"
-#include "model/attention.h"
-#include "model/dit.h"
 #include "tests/distributed/world.h"
 
 namespace zoetrope::model {
@@ -24,100 +26,107 @@ at::Tensor draw(at::IntArrayRef shape, std::uint64_t key) {
   return values;
 }
 
-at::Tensor sum_over_ranks(at::Tensor values) {
-  values = values.contiguous();
-  world().all_reduce_sum(
-      std::span<float>(values.data_ptr<float>(), static_cast<std::size_t>(values.numel())));
-  return values;
+void expect_close(const at::Tensor& a, const at::Tensor& b, const std::string& what,
+                  double tolerance) {
+  // A rank's part may be one token whose gradient is zero but for rounding.
+  const double error = (a - b).norm().item<double>() / std::max(1.0, b.norm().item<double>());
+  EXPECT_LT(error, tolerance) << what;
 }
 
-void expect_close(const at::Tensor& a, const at::Tensor& b, const std::string& what) {
-  const double error = (a - b).norm().item<double>() / b.norm().item<double>();
-  EXPECT_LT(error, 1e-5) << what;
+// softmax(q k^T / sqrt(H)) v of each segment by itself, as it is written.
+at::Tensor plain_attention(const at::Tensor& q_TNH, const at::Tensor& k_TNH,
+                           const at::Tensor& v_TNH, const std::vector<std::int64_t>& lengths) {
+  std::vector<at::Tensor> outs;
+  std::int64_t begin = 0;
+  for (const std::int64_t length : lengths) {
+    const auto segment = [&](const at::Tensor& x) {
+      return x.narrow(0, begin, length).transpose(0, 1);
+    };
+    const at::Tensor scores =
+        at::matmul(segment(q_TNH), segment(k_TNH).transpose(1, 2)) / std::sqrt(q_TNH.size(2));
+    outs.push_back(at::matmul(at::softmax(scores, -1), segment(v_TNH)).transpose(0, 1));
+    begin += length;
+  }
+  return at::cat(outs);
 }
 
-TEST(SequenceParallel, AttentionEqualsOneRankForAnyHeadsAndLengths) {
+using Attend = at::Tensor (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                              const TokenPlan::SharedPack&);
+
+// Output and gradients of a shared pack against those of the whole on one rank.
+void expect_equals_plain_attention(Attend attend, std::int64_t heads,
+                                   const std::vector<std::int64_t>& lengths, at::ScalarType type,
+                                   double tolerance) {
+  const TokenPlan plan(lengths, {{std::ssize(lengths), &world()}});
+  const std::int64_t tokens = plan.total();
+  std::vector<at::Tensor> whole, mine;
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    const at::Tensor drawn = draw({tokens, heads, 8}, i).to(type);
+    whole.push_back(drawn.to(at::kDouble).requires_grad_());
+    mine.push_back(plan.own(drawn).clone().requires_grad_());
+  }
+  const at::Tensor weights = draw({tokens, heads, 8}, 9).to(type);
+  const at::Tensor expected = plain_attention(whole[0], whole[1], whole[2], lengths);
+  (expected * weights).sum().backward();
+  const at::Tensor out = attend(mine[0], mine[1], mine[2], plan.packs()[0]);
+  (out * plan.own(weights)).sum().backward();
+  const std::string what = concat(heads, " heads, ", lengths.size(), " segments");
+  expect_close(out, plan.own(expected), "output, " + what, tolerance);
+  for (int i = 0; i < 3; ++i) {
+    expect_close(mine[i].grad(), plan.own(whole[i].grad()), concat("gradient ", i, ", ", what),
+                 tolerance);
+  }
+}
+
+void expect_equals_plain_attention(Attend attend) {
+  if (world().size() == 1) GTEST_SKIP() << "nothing is shared";
   for (const std::int64_t heads : {1, 3, 8}) {  // fewer than ranks, uneven, even
-    const std::vector<std::int64_t> lengths = {5, 1, 250, 7, 2};
-    const std::int64_t tokens = 265;
-    std::vector<at::Tensor> whole, mine;
-    const SequencePlan plan(tokens, &world());
-    for (std::uint64_t i = 0; i < 3; ++i) {
-      whole.push_back(draw({tokens, heads, 8}, i).requires_grad_());
-      mine.push_back(plan.mine(whole.back().detach()).clone().requires_grad_());
-    }
-    const at::Tensor weights = draw({tokens, heads, 8}, 9);
-    const at::Tensor expected = packed_attention(whole[0], whole[1], whole[2], lengths, lengths);
-    (expected * weights).sum().backward();
-    const at::Tensor out = sequence_attention(mine[0], mine[1], mine[2], lengths, plan);
-    (out * plan.mine(weights)).sum().backward();
-    expect_close(out, plan.mine(expected), "output");
-    for (int i = 0; i < 3; ++i) {
-      expect_close(mine[i].grad(), plan.mine(whole[i].grad()), "gradient " + std::to_string(i));
+    for (const std::vector<std::int64_t>& lengths :
+         {std::vector<std::int64_t>{5, 1, 250, 7, 2}, std::vector<std::int64_t>{301}}) {
+      expect_equals_plain_attention(attend, heads, lengths, at::kDouble, 1e-12);
+      expect_equals_plain_attention(attend, heads, lengths, at::kFloat, 1e-5);
+      expect_equals_plain_attention(attend, heads, lengths, at::kBFloat16, 2e-2);
     }
   }
 }
 
-TEST(SequenceParallel, DitEqualsOneRankAndItsGradientsAddUp) {
-  DitConfig config;
-  config.num_attention_heads = 3;
-  config.attention_head_dim = 12;
-  config.num_layers = 2;
-  config.ffn_dim = 40;
-  config.freq_dim = 16;
-  config.in_channels = config.out_channels = 4;
-  config.text_dim = 10;
-  Dit dit(config, at::kCPU);
-  dit.init_weights(1);
-  const auto fill_head = [](const std::string& name, at::Tensor& parameter) {
-    const at::NoGradGuard no_grad;
-    if (name == "proj_out.weight") parameter.copy_(draw(parameter.sizes(), 20));
-  };
-  // The head starts at zero: then no gradient would reach the blocks.
-  dit.visit_parameters("", fill_head);
-  dit.set_requires_grad(true);
-
-  DitInput input;
-  input.grids = {{1, 2, 2}, {3, 5, 7}, {2, 1, 3}};
-  input.patches_TK = draw({115, 16}, 21);
-  input.timesteps_U = at::tensor({10.f, 500.f, 900.f});
-  input.row_of_segment = {0, 1, 2};
-  input.text_lengths = {3, 1, 5};
-  input.text_LE = draw({9, 10}, 22);
-  const at::Tensor weights = draw({115, 16}, 23);
-
-  const auto gradients = [&](const SequencePlan& plan, at::Tensor& out) {
-    for (auto& [name, parameter] : dit.named_parameters()) parameter.mutable_grad().reset();
-    out = dit.forward(input, at::kFloat, plan);
-    (out * plan.mine(weights)).sum().backward();
-    std::vector<at::Tensor> all;
-    for (auto& [name, parameter] : dit.named_parameters()) all.push_back(parameter.grad().clone());
-    return all;
-  };
-  const SequencePlan plan(115, &world());
-  at::Tensor expected, out;
-  const auto alone = gradients(SequencePlan(115), expected);
-  const auto parts = gradients(plan, out);
-  expect_close(out, plan.mine(expected), "output");
-  const auto names = dit.named_parameters();
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    expect_close(sum_over_ranks(parts[i]), alone[i], names[i].first);
-  }
+TEST(SequenceParallel, UlyssesEqualsPlainAttentionForAnyHeadsAndLengths) {
+  expect_equals_plain_attention(ulysses_attention);
 }
 
-TEST(SequencePlan, RefusesMoreRanksThanTokensWithTheNumbers) {
+TEST(SequenceParallel, RingEqualsPlainAttentionForAnyHeadsAndLengths) {
+  expect_equals_plain_attention(ring_attention);
+}
+
+TEST(SequenceParallel, RingIsTakenWhereHeadsDivideBadly) {
+  EXPECT_FALSE(prefers_ring(12, 4));
+  EXPECT_FALSE(prefers_ring(40, 3));  // 14 heads, 13.3 on average
+  EXPECT_TRUE(prefers_ring(12, 8));   // Wan's 12 heads: 2 on four ranks, 1 on the others
+  EXPECT_TRUE(prefers_ring(1, 2));
+}
+
+TEST(TokenPlan, RefusesMoreRanksThanTokensWithTheNumbers) {
   if (world().size() == 1) GTEST_SKIP() << "one rank holds any sequence";
-  EXPECT_THROW(SequencePlan(world().size() - 1, &world()), Error);
+  const std::vector<std::int64_t> lengths = {world().size() - 1};
+  const auto refused = [&](launch::Communicator* group, launch::Communicator* tensor) {
+    try {
+      TokenPlan(lengths, {{1, group}}, tensor);
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("leaves this rank none"), std::string::npos);
+      return 1;
+    }
+    return 0;
+  };
+  std::vector<std::int64_t> refusals = {refused(&world(), nullptr), refused(nullptr, &world())};
+  world().all_reduce_sum(std::span<std::int64_t>(refusals));
+  EXPECT_EQ(refusals, (std::vector<std::int64_t>{1, 1}));
 }
 
-TEST(SequencePlan, PiecesAddUpToTheSegments) {
+TEST(TokenPlan, PiecesAddUpToTheSegments) {
   const std::vector<std::int64_t> lengths = {5, 1, 6};
-  const SequencePlan plan(12, &world());
-  const SequencePlan::Pieces pieces = plan.pieces(lengths);
+  const TokenPlan plan(lengths, {{3, &world()}});
   std::vector<std::int64_t> sums(lengths.size());
-  for (std::size_t i = 0; i < pieces.lengths.size(); ++i) {
-    sums[pieces.first_segment + i] = pieces.lengths[i];
-  }
+  for (const auto& [segment, length] : plan.joint_pieces()) sums[segment] = length;
   world().all_reduce_sum(std::span<std::int64_t>(sums));
   EXPECT_EQ(sums, lengths);
 }

@@ -72,8 +72,8 @@ TrainConfig tiny_config(const fs::path& folder, const std::string& run) {
   config.dit.corpus = (folder / "corpus").string();
   config.dit.global_batch = 8;
   auto& model = config.dit.model;
-  model.num_attention_heads = 2;
-  model.attention_head_dim = 12;
+  model.num_attention_heads = 4;
+  model.attention_head_dim = 6;
   model.num_layers = 2;
   model.ffn_dim = 32;
   model.freq_dim = 16;
@@ -93,6 +93,7 @@ std::vector<float> flatten(const Optimizer::TensorMap& tensors) {
 
 struct Outcome {
   std::vector<double> losses, norms, balances;
+  std::vector<std::int64_t> samples, tokens;
   std::vector<float> gradients, second;  // of the last step
 };
 
@@ -105,6 +106,8 @@ Outcome train(const TrainConfig& config, launch::Communicator& ranks) {
     run.losses.push_back(metrics.loss);
     run.norms.push_back(metrics.grad_norm);
     run.balances.push_back(metrics.balance);
+    run.samples.push_back(metrics.samples);
+    run.tokens.push_back(metrics.tokens);
   }
   run.gradients = flatten(trainer.optimizer().gradients());
   run.second = flatten(trainer.optimizer().second_moments());
@@ -143,19 +146,38 @@ class DataParallel : public testing::Test {
 // Buckets so small that every model of the tests has many.
 constexpr double kSmallBuckets = 0.002;
 
-// (sequence, shard) of every mesh of `ranks`; the data axis takes the rest.
-std::vector<launch::MeshConfig> meshes(int ranks) {
+// Every mesh of `ranks`, the data axis takes the rest; shard groups in the three ways to share.
+std::vector<launch::MeshConfig> every_mesh(int ranks) {
   std::vector<launch::MeshConfig> all;
-  for (std::int64_t sequence = 1; sequence <= ranks; sequence *= 2) {
-    for (std::int64_t shard = 1; shard * sequence <= ranks; shard *= 2) {
-      all.push_back({sequence, shard});
+  for (std::int64_t tensor = 1; tensor <= ranks; tensor *= 2) {
+    for (std::int64_t sequence = 1; sequence * tensor <= ranks; sequence *= 2) {
+      for (std::int64_t shard = 1; shard * sequence * tensor <= ranks; shard *= 2) {
+        for (const char* sharding : {"optimizer", "gradients", "weights"}) {
+          if (shard > 1 || sharding == std::string("optimizer"))
+            all.push_back({sequence, shard, tensor, sharding});
+        }
+      }
     }
   }
   return all;
 }
 
+// ZOETROPE_EVERY_MESH=1: all tests on every mesh, and between every two.
+bool tries_every_mesh() {
+  const char* value = std::getenv("ZOETROPE_EVERY_MESH");
+  return value != nullptr && std::string(value) == "1";
+}
+
+// Each axis alone and with each other, each way to share.
+std::vector<launch::MeshConfig> meshes(int ranks) {
+  if (ranks < 4 || tries_every_mesh()) return every_mesh(ranks);
+  return {{1, 1, 1, "optimizer"}, {2, 1, 2, "optimizer"}, {1, 2, 2, "weights"},
+          {2, 2, 1, "weights"},   {1, 2, 1, "weights"},   {1, 4, 1, "gradients"}};
+}
+
 std::string name_of(const launch::MeshConfig& mesh) {
-  return "sequence" + std::to_string(mesh.sequence) + "_shard" + std::to_string(mesh.shard);
+  return concat("sequence", mesh.sequence, "_shard", mesh.shard, "_tensor", mesh.tensor, "_",
+                mesh.sharding);
 }
 
 TEST_F(DataParallel, EveryMeshEqualsOneRankOver20Steps) {
@@ -182,7 +204,7 @@ TEST_F(DataParallel, GradientsOfTheFirstStepEqualOneRank) {
   TrainConfig config = tiny_config(folder_, "alone" + std::to_string(world().rank()));
   config.steps = 1;
   const Outcome alone = train(config, *alone_ranks);
-  for (const launch::MeshConfig& mesh : meshes(world().size())) {
+  for (const launch::MeshConfig& mesh : every_mesh(world().size())) {
     config.run.dir = (folder_ / name_of(mesh)).string();
     config.mesh = mesh;
     const Outcome together = train(config, world());
@@ -226,46 +248,74 @@ TEST_F(DataParallel, StateOfTheOptimizerIsSharedOut) {
   EXPECT_EQ(sum[0], whole);
 }
 
-// What a checkpoint holds does not depend on the mesh that wrote it.
+// Weights and gradients that a rank holds at once, in units of the model's size M over N ranks.
+TEST_F(DataParallel, MemoryFallsWithWhatIsSharedOut) {
+  if (world().size() == 1) GTEST_SKIP() << "one rank shares with none";
+  TrainConfig config = tiny_config(folder_, "run");
+  config.steps = 2;
+  config.dit.model.num_layers = 12;  // a block is little beside the model
+  config.mesh.shard = world().size();
+  config.optimizer.bucket_mb = 0.02;
+  const auto peak = [&](const char* sharding) {
+    config.run.dir = (folder_ / sharding).string();
+    config.mesh.sharding = sharding;
+    Trainer trainer(config, world());
+    trainer.start("none");
+    for (int step = 1; step <= 2; ++step) trainer.step(step);
+    return static_cast<double>(trainer.optimizer().peak_elements()) /
+           static_cast<double>(model::count_parameters(config.dit.model));
+  };
+  const double part = 1.0 / world().size();
+  const double block = 1.0 / 10;  // of the model, and more than one
+  EXPECT_DOUBLE_EQ(peak("optimizer"), 2);
+  const double gradients = peak("gradients");
+  EXPECT_GE(gradients, 1 + part);
+  EXPECT_LT(gradients, 1 + part + 3 * block);
+  const double weights = peak("weights");
+  EXPECT_GE(weights, 2 * part);
+  EXPECT_LT(weights, 2 * part + 7 * block);
+}
+
+// What a checkpoint holds does not depend on the mesh that wrote it, nor on the one that reads it.
 TEST_F(DataParallel, CheckpointMovesBetweenAnyTwoMeshesExactly) {
   const auto alone_ranks = launch::make_single_rank_communicator();
-  const std::string none = "alone" + std::to_string(world().rank());
-  for (std::int64_t from = 1; from <= world().size(); from *= 2) {
-    TrainConfig config = tiny_config(folder_, "from" + std::to_string(from));
+  const auto all = meshes(world().size());
+  const char* files[] = {"model/diffusion_pytorch_model.safetensors",
+                         "ema/diffusion_pytorch_model.safetensors", "optimizer.safetensors"};
+  const auto all_hashes = [&](const fs::path& checkpoint) {
+    std::string hashes;
+    for (const char* file : files) hashes += hash_file(checkpoint / file);
+    return hashes;
+  };
+  for (std::size_t from = 0; from < all.size(); ++from) {
+    TrainConfig config = tiny_config(folder_, concat("from", from));
     config.steps = 4;
-    config.checkpoint.every_steps = 3;
-    config.mesh.shard = from;
+    config.mesh = all[from];
     config.optimizer.bucket_mb = kSmallBuckets;
-    std::vector<float> first, second;
     {
       Trainer trainer(config, world());
       trainer.start("none");
       for (int step = 1; step <= 3; ++step) trainer.step(step);
       trainer.save(3);
-      first = flatten(trainer.optimizer().first_moments());
-      second = flatten(trainer.optimizer().second_moments());
     }
     const fs::path checkpoint = fs::path(config.run.dir) / "checkpoints/step_00000003";
-    const auto check = [&](launch::Communicator& ranks, std::int64_t to, const std::string& name) {
-      config.run.dir = (folder_ / (name + std::to_string(from) + std::to_string(to))).string();
-      config.mesh.shard = to;
+    const std::string hashes = all_hashes(checkpoint);
+    const auto move = [&](launch::Communicator& ranks, const launch::MeshConfig& to,
+                          const std::string& run) {
+      config.run.dir = (folder_ / run).string();
+      config.mesh = to;
       Trainer trainer(config, ranks);
       trainer.start(checkpoint.string());
-      EXPECT_EQ(flatten(trainer.optimizer().first_moments()), first) << from << " to " << to;
-      EXPECT_EQ(flatten(trainer.optimizer().second_moments()), second) << from << " to " << to;
       trainer.save(3);
-      for (const char* file :
-           {"model/diffusion_pytorch_model.safetensors", "ema/diffusion_pytorch_model.safetensors",
-            "optimizer.safetensors"}) {
-        EXPECT_EQ(hash_file(fs::path(config.run.dir) / "checkpoints/step_00000003" / file),
-                  hash_file(checkpoint / file))
-            << file << ", " << from << " to " << to;
-      }
+      EXPECT_EQ(all_hashes(fs::path(config.run.dir) / "checkpoints/step_00000003"), hashes)
+          << name_of(all[from]) << " to " << name_of(to);
       return trainer.step(4).loss;
     };
-    const double alone = check(*alone_ranks, 1, none + "_");
-    for (std::int64_t to = 1; to <= world().size(); to *= 2) {
-      EXPECT_NEAR(check(world(), to, "to") / alone, 1, 1e-6) << from << " to " << to;
+    const double alone = move(*alone_ranks, {}, concat("alone", world().rank(), "_from", from));
+    for (std::size_t to = 0; to < all.size(); ++to) {
+      if (!tries_every_mesh() && to != (from + 1) % all.size()) continue;
+      EXPECT_NEAR(move(world(), all[to], concat("from", from, "_to", to)) / alone, 1, 1e-6)
+          << name_of(all[from]) << " to " << name_of(all[to]);
     }
   }
 }
@@ -363,10 +413,60 @@ TEST_F(DataParallel, ActivationCheckpointingChangesNoBit) {
   EXPECT_EQ(recomputed.gradients, kept.gradients);
 }
 
-TEST_F(DataParallel, SharedSamplesAreRefused) {
+// Costs that grow with the square of the length, so that the longest clips are shared.
+TEST_F(DataParallel, SamplesSharedByThePlanEqualOneRank) {
+  const auto alone_ranks = launch::make_single_rank_communicator();
+  TrainConfig config = tiny_config(folder_, "alone" + std::to_string(world().rank()));
+  config.steps = 5;
+  const Outcome alone = train(config, *alone_ranks);
+  config.dit.planner.per_token = 0;
+  config.dit.planner.per_token_squared = 1;
+  config.dit.planner.max_sp_degree = 4;
+  for (const launch::MeshConfig& mesh : meshes(world().size())) {
+    if (mesh.sequence > 1) continue;
+    config.run.dir = (folder_ / ("shared_" + name_of(mesh))).string();
+    config.mesh = mesh;
+    config.optimizer.bucket_mb = kSmallBuckets;
+    const Outcome shared = train(config, world());
+    for (std::size_t i = 0; i < alone.losses.size(); ++i) {
+      EXPECT_NEAR(shared.losses[i] / alone.losses[i], 1, 1e-5) << name_of(mesh) << ", " << i;
+      EXPECT_NEAR(shared.norms[i] / alone.norms[i], 1, 1e-4) << name_of(mesh) << ", " << i;
+    }
+    EXPECT_LT(relative_difference(shared.gradients, alone.gradients), 1e-4) << name_of(mesh);
+    EXPECT_EQ(shared.samples, alone.samples) << name_of(mesh);
+    EXPECT_EQ(shared.tokens, alone.tokens) << name_of(mesh);
+  }
+}
+
+TEST_F(DataParallel, SamplesAreSharedEitherByThePlanOrByTheMesh) {
+  if (world().size() == 1) GTEST_SKIP() << "one rank shares with none";
   TrainConfig config = tiny_config(folder_, "shared");
   config.dit.planner.max_sp_degree = 2;
+  config.mesh.sequence = 2;
   EXPECT_THROW(Trainer(config, world()), ConfigError);
+}
+
+// Passes so short that ranks have several, and some ranks have none of some pass.
+TEST_F(DataParallel, SeveralPassesGiveTheGradientsOfOne) {
+  const auto alone_ranks = launch::make_single_rank_communicator();
+  TrainConfig config = tiny_config(folder_, "alone" + std::to_string(world().rank()));
+  config.steps = 3;
+  const Outcome alone = train(config, *alone_ranks);
+  config.dit.max_tokens_per_pass = 24;
+  config.dit.planner.max_sp_degree = 2;
+  for (const launch::MeshConfig& mesh : meshes(world().size())) {
+    if (mesh.sequence > 1) config.dit.planner.max_sp_degree = 1;
+    config.run.dir = (folder_ / ("passes_" + name_of(mesh))).string();
+    config.mesh = mesh;
+    config.optimizer.bucket_mb = kSmallBuckets;
+    const Outcome cut = train(config, world());
+    for (std::size_t i = 0; i < alone.losses.size(); ++i) {
+      EXPECT_NEAR(cut.losses[i] / alone.losses[i], 1, 1e-5) << name_of(mesh) << ", " << i;
+    }
+    EXPECT_LT(relative_difference(cut.gradients, alone.gradients), 1e-5) << name_of(mesh);
+    EXPECT_EQ(cut.samples, alone.samples) << name_of(mesh);
+    EXPECT_EQ(cut.tokens, alone.tokens) << name_of(mesh);
+  }
 }
 
 TEST_F(DataParallel, CheckpointOfAnotherModelIsRefusedByName) {

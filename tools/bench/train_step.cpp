@@ -25,6 +25,7 @@
 #include "base/json.h"
 #include "base/options.h"
 #include "launch/run_main.h"
+#include "model/device.h"
 #include "model/dit.h"
 
 namespace zoetrope {
@@ -71,9 +72,12 @@ model::DitConfig dit_config(const Shapes& shapes) {
 
 class Trainer {
  public:
-  explicit Trainer(const Shapes& shapes)
-      : shapes_(shapes), dit_(dit_config(shapes), at::kCPU), step_({at::zeros({}, at::kFloat)}) {
+  Trainer(const Shapes& shapes, at::Device device)
+      : shapes_(shapes),
+        dit_(dit_config(shapes), at::kCPU),
+        step_(at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(device))) {
     dit_.init_weights(0);
+    dit_.to(device, at::kFloat);
     dit_.set_requires_grad(true);
     for (const auto& [name, parameter] : dit_.named_parameters()) {
       parameters_.push_back(parameter);
@@ -90,8 +94,8 @@ class Trainer {
       input_.row_of_segment.push_back(b);
       input_.text_lengths.push_back(shapes.text);
     }
-    x0_TK_ = at::cat(samples);
-    input_.text_LE = at::randn({shapes.batch * shapes.text, shapes.text_dim});
+    x0_TK_ = at::cat(samples).to(device);
+    input_.text_LE = at::randn({shapes.batch * shapes.text, shapes.text_dim}).to(device);
   }
 
   Times step() {
@@ -126,8 +130,8 @@ class Trainer {
 
  private:
   at::Tensor forward() {
-    const at::Tensor noise_TK = at::randn(x0_TK_.sizes());
-    const at::Tensor sigma_B = at::rand({shapes_.batch});
+    const at::Tensor noise_TK = at::randn(x0_TK_.sizes(), x0_TK_.options());
+    const at::Tensor sigma_B = at::rand({shapes_.batch}, x0_TK_.options());
     const at::Tensor sigma_T1 = sigma_B.repeat_interleave(tokens() / shapes_.batch).unsqueeze(1);
     input_.patches_TK = x0_TK_ * (1 - sigma_T1) + noise_TK * sigma_T1;
     input_.timesteps_U = sigma_B * 1000;
@@ -179,11 +183,12 @@ int run(int argc, char** argv) {
                      own, "", common, values)) {
     return kExitOk;
   }
+  const at::Device device = model::select_device(common.device, 0);
   ZOETROPE_CHECK_CONFIG(s.dtype == "fp32" || s.dtype == "bf16", "--dtype is fp32 or bf16, not ",
                         s.dtype);
   ZOETROPE_CHECK_CONFIG(s.steps >= 1 && s.batch >= 1, "--steps and --batch must be at least 1");
 
-  Trainer trainer(s);
+  Trainer trainer(s, device);
   const double first_s = trainer.step().total();
   trainer.step();
   std::vector<Times> times;

@@ -26,7 +26,8 @@ struct TwoTensors : model::Module {
   }
 };
 
-const auto kAlone = launch::make_single_rank_communicator();
+const auto kWorld = launch::make_single_rank_communicator();
+launch::Mesh alone({}, *kWorld);
 
 void fused_adamw(at::Tensor& p, const at::Tensor& g, at::Tensor& m, at::Tensor& v, int step,
                  const OptimizerConfig& c, double decay) {
@@ -44,7 +45,7 @@ TEST(Optimizer, EqualsTorchsAdamWOverManySteps) {
   at::Tensor weight = module.weight.clone(), bias = module.bias.clone();
   at::Tensor mw = at::zeros_like(weight), vw = mw.clone(), mb = at::zeros_like(bias),
              vb = mb.clone();
-  Optimizer optimizer(module, config, *kAlone, *kAlone);
+  Optimizer optimizer(module, config, Sharding::kOptimizer, alone);
   for (int step = 1; step <= 50; ++step) {
     const at::Tensor gw = at::randn({7, 5}), gb = at::randn({9});
     {
@@ -62,7 +63,7 @@ TEST(Optimizer, EqualsTorchsAdamWOverManySteps) {
 
 TEST(Optimizer, GradientsOfBackwardLandInTheFlatBuffer) {
   TwoTensors module;
-  Optimizer optimizer(module, {}, *kAlone, *kAlone);
+  Optimizer optimizer(module, {}, Sharding::kOptimizer, alone);
   for (int repeat = 0; repeat < 2; ++repeat) {  // a step starts from zero
     optimizer.begin_gradients();
     (module.weight.sum() * 2 + module.bias.sum() * 3).backward();
@@ -76,7 +77,7 @@ TEST(Optimizer, GradientsOfBackwardLandInTheFlatBuffer) {
 
 TEST(Optimizer, ParameterWithoutAGradientKeepsZero) {
   TwoTensors module;
-  Optimizer optimizer(module, {}, *kAlone, *kAlone);
+  Optimizer optimizer(module, {}, Sharding::kOptimizer, alone);
   optimizer.begin_gradients();
   module.bias.sum().backward();
   optimizer.finish_gradients();
@@ -85,7 +86,7 @@ TEST(Optimizer, ParameterWithoutAGradientKeepsZero) {
 
 TEST(Optimizer, SecondGradientOfAParameterInOneStepIsRefused) {
   TwoTensors module;
-  Optimizer optimizer(module, {}, *kAlone, *kAlone);
+  Optimizer optimizer(module, {}, Sharding::kOptimizer, alone);
   optimizer.begin_gradients();
   (module.weight.sum() + module.bias.sum()).backward();
   EXPECT_ANY_THROW(module.weight.sum().backward());
@@ -96,7 +97,7 @@ TEST(Optimizer, SwappingAveragesTwiceRestoresTheWeights) {
   TwoTensors module;
   OptimizerConfig config;
   config.ema_decay = 0.9;
-  Optimizer optimizer(module, config, *kAlone, *kAlone);
+  Optimizer optimizer(module, config, Sharding::kOptimizer, alone);
   module.weight.mutable_grad().fill_(1);
   const at::Tensor start = module.weight.detach().clone();
   optimizer.update(1, 0.1, 1);
