@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "data/manifest.h"
 #include "data/shot_splitter.h"
 
 namespace zoetrope::data {
@@ -70,7 +69,7 @@ ShotCache::ShotCache(const fs::path& folder, int rank) {
   for (const auto& entry : fs::directory_iterator(shots)) {
     if (entry.path().extension() == ".jsonl") read(entry.path());
   }
-  mine_ = shots / (rank_name(rank) + ".jsonl");
+  mine_ = shots / concat("rank_", rank, ".jsonl");
   if (std::ifstream in(mine_, std::ios::ate | std::ios::binary); in && in.tellg() > 0) {
     in.seekg(-1, std::ios::end);
     if (in.get() != '\n') unfinished_ = "\n";

@@ -34,7 +34,7 @@ OrSkip<Timeline> find_shots(VideoReader& reader, const std::filesystem::path& pa
 // They cover the timeline without gap or overlap.
 std::vector<ClipRange> clip_ranges(const Timeline& timeline, bool split_shots, double max_s);
 
-// Timelines by name, in FOLDER/shots/rRRRRR.jsonl: a rank appends to its own file and knows what
+// Timelines by name, in FOLDER/shots/rank_R.jsonl: a rank appends to its own file and knows what
 // all ranks of earlier jobs have found. A line cut off by a kill counts as not there.
 class ShotCache {
  public:

@@ -119,9 +119,9 @@ TEST_F(FindShotsTest, CacheKnowsWhatOtherRanksFound) {
 
 TEST_F(FindShotsTest, CachePassesOverALineCutOffByAKill) {
   ShotCache(folder_, 0).add("one", {0, 3, {}});
-  const std::string path = file("shots/r00000.jsonl").string();
-  const auto bytes = bytes_of("shots/r00000.jsonl");
-  write_text("shots/r00000.jsonl", std::string(bytes.begin(), bytes.end()) + "{\"name\":\"tw");
+  const std::string path = file("shots/rank_0.jsonl").string();
+  const auto bytes = bytes_of("shots/rank_0.jsonl");
+  write_text("shots/rank_0.jsonl", std::string(bytes.begin(), bytes.end()) + "{\"name\":\"tw");
   {
     ShotCache again(folder_, 0);
     EXPECT_TRUE(again.find("one"));
