@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/config.h"
+#include "data/clip_filter.h"
 #include "data/planner.h"
 #include "launch/mesh.h"
 #include "model/dit_config.h"
@@ -80,6 +81,9 @@ struct CorpusConfig {
 struct DitTaskConfig {
   std::string corpus;
   std::vector<CorpusConfig> corpora;
+  data::ClipFilter filter;
+  std::string vae;
+  std::string media_root;
   std::string bad_records = "stop";
   std::string cache_folder;
   std::int64_t cache_mb = 100000;
@@ -97,6 +101,10 @@ struct DitTaskConfig {
   void visit_fields(Visitor& visit) {
     visit("corpus", corpus, "folder written by encode_dataset");
     visit("corpora", corpora, "several of them, mixed by weight, in the place of corpus");
+    visit("filter", filter, "which of their clips are used, by the scores in the manifest");
+    visit("vae", vae,
+          "VAE folder for clips whose latents are not stored; empty = the name in the corpus");
+    visit("media_root", media_root, "where their sources are looked for; empty = from here");
     visit("bad_records", bad_records,
           "a damaged clip: stop, or replace it by another one with a warning",
           one_of({"stop", "replace"}));

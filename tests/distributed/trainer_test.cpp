@@ -30,11 +30,10 @@ std::vector<float> draw(std::size_t count, std::uint64_t sample) {
 void write_corpus(const fs::path& folder) {
   const std::vector<std::array<int, 3>> sizes = {
       {1, 4, 4}, {3, 4, 6}, {5, 2, 4}, {2, 6, 2}, {4, 4, 4}};
-  data::CorpusWriter writer(folder,
-                            Json{{"vae", {{"name", "v"}, {"hash", "0"}}},
-                                 {"text_encoder", {{"name", "t"}, {"hash", "0"}}},
-                                 {"latent_channels", kChannels}},
-                            0, 1, 1 << 20);
+  const data::CorpusJob job(folder, Json{{"vae", {{"name", "v"}, {"hash", "0"}}},
+                                         {"text_encoder", {{"name", "t"}, {"hash", "0"}}},
+                                         {"latent_channels", kChannels}});
+  data::PartWriter writer(folder, 0);
   writer.add_text({hash_text(""), 2, kTextWidth, draw(2 * kTextWidth, 999)});
   for (int i = 0; i < 24; ++i) {
     const auto [t, h, w] = sizes[i % sizes.size()];
@@ -55,11 +54,11 @@ void write_corpus(const fs::path& folder) {
     clip.text_ids = {hash_text(clip.captions[0])};
     writer.add_text(
         {clip.text_ids[0], 3 + i % 5, kTextWidth, draw((3 + i % 5) * kTextWidth, 100 + i)});
-    writer.add(clip,
-               {clip.id, kChannels, t, h, w, draw(std::size_t{1} * kChannels * t * h * w, i)});
+    writer.add(clip, {clip.id, kChannels, t, h, w, draw(std::size_t{1} * kChannels * t * h * w, i)},
+               {hash_text(clip.source), clip.id});
   }
-  writer.finish_rank();
-  data::merge_corpus(folder, 1);
+  writer.publish();
+  data::merge_corpus(folder, {0});
 }
 
 TrainConfig tiny_config(const fs::path& folder, const std::string& run) {
