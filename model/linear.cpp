@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "model/norms_cuda.h"
+#include "model/selective.h"
 
 namespace zoetrope::model {
 namespace {
@@ -45,20 +46,22 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
                             const at::Tensor& weight_NK, const std::optional<at::Tensor>& bias_N) {
     const at::Tensor w_NK = weight_NK.to(x_MK.scalar_type());
     const at::Tensor b_N = bias_N ? bias_N->to(x_MK.scalar_type()) : at::Tensor();
-    context->save_for_backward({x_MK, weight_NK});
+    context->save_for_backward({keep_in(context, "x", x_MK), weight_NK});
     context->saved_data["has_bias"] = bias_N.has_value();
     return multiply_transposed(x_MK, w_NK, b_N);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &x_MK = saved[0], &g_MN = gradients[0];
-    const at::Tensor w_NK = saved[1].to(x_MK.scalar_type());
+    const at::Tensor& g_MN = gradients[0];
+    const at::Tensor w_NK = saved[1].to(g_MN.scalar_type());
     const auto weight_type = saved[1].scalar_type();
     at::Tensor d_x, d_weight, d_bias;
     if (context->needs_input_grad(0)) d_x = multiply_transposed(g_MN, w_NK.t(), {});
-    if (context->needs_input_grad(1))
+    if (context->needs_input_grad(1)) {
+      const at::Tensor x_MK = kept_in(context, "x", saved[0]);
       d_weight = multiply_transposed(g_MN.t(), x_MK.t(), {}).to(weight_type);
+    }
     const bool has_bias = context->saved_data["has_bias"].toBool();
     if (has_bias && context->needs_input_grad(2)) d_bias = at::sum(g_MN, {0}, false, weight_type);
     return {d_x, d_weight, d_bias};
@@ -78,8 +81,15 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 }
 
 at::Tensor linear_gelu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  if (x.dim() == 2 && can_use_cuda_kernels(x)) return cuda_bias_gelu(linear(x, weight, {}), bias);
-  return at::gelu(linear(x, weight, bias), "tanh");
+  const bool biased_by_kernel = x.dim() == 2 && can_use_cuda_kernels(x);
+  const auto activate = [bias, biased_by_kernel](const at::Tensor& h) {
+    return biased_by_kernel ? cuda_bias_gelu(h, bias) : at::gelu(h, "tanh");
+  };
+  const at::Tensor h = linear(x, weight, biased_by_kernel ? at::Tensor() : bias);
+  const at::Tensor y = activate(h);
+  if (SelectiveScope::is_active())
+    can_remake(y, [activate, h = keep(h)] { return activate(h->get()); });
+  return y;
 }
 
 }  // namespace zoetrope::model
