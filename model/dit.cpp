@@ -287,6 +287,7 @@ at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type, cons
     if (gate_ != nullptr) gate_->fetch(unit, false);
     const auto run = [this, &block, shared, is_selective](const std::vector<at::Tensor>& in) {
       const SelectiveScope scope(is_selective);
+      const RecastScope recast(is_selective || gate_ != nullptr);
       return block(in[0], in[1], in[2], *shared, config_);
     };
     const std::vector<at::Tensor> in = {x_tD, c.time_U6D, c.text_LD};
