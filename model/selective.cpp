@@ -12,32 +12,22 @@
 
 namespace zoetrope::model {
 
-// Counts its uses in forward; with the last one in backward all goes that making it needed.
-class Remade : public torch::CustomClassHolder {
- public:
-  explicit Remade(std::function<at::Tensor()> make) : make_(std::move(make)) {}
-  void add_use() { ++uses_; }
-  void end_use() {
-    if (--uses_ > 0) return;
-    make_ = nullptr;
-    made_.reset();
-  }
-  at::Tensor take() {
-    ZOETROPE_CHECK(uses_ > 0, "selective checkpointing: a second backward pass of one graph");
-    if (!made_.defined()) {
-      const at::NoGradGuard no_grad;
-      made_ = make_();
-    }
-    const at::Tensor made = made_;
-    end_use();
-    return made;
-  }
+void Remade::end_use() {
+  if (--uses_ > 0) return;
+  make_ = nullptr;
+  made_.reset();
+}
 
- private:
-  std::function<at::Tensor()> make_;
-  at::Tensor made_;
-  int uses_ = 0;
-};
+at::Tensor Remade::take() {
+  ZOETROPE_CHECK(uses_ > 0, "selective checkpointing: a second backward pass of one graph");
+  if (!made_.defined()) {
+    const at::NoGradGuard no_grad;
+    made_ = make_();
+  }
+  const at::Tensor made = made_;
+  end_use();
+  return made;
+}
 
 namespace {
 

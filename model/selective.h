@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -15,7 +16,20 @@
 
 namespace zoetrope::model {
 
-class Remade;
+// What is made again. Counts its uses in forward; with the last one in backward all goes that
+// making it needed.
+class Remade : public torch::CustomClassHolder {
+ public:
+  explicit Remade(std::function<at::Tensor()> make) : make_(std::move(make)) {}
+  void add_use() { ++uses_; }
+  void end_use();
+  at::Tensor take();  // ends one use
+
+ private:
+  std::function<at::Tensor()> make_;
+  at::Tensor made_;
+  int uses_ = 0;
+};
 
 // While it lives and is active, operations of this thread keep less for backward. Scopes do not
 // nest; what one has seen, the next does not know: there it is kept.
