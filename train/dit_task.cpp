@@ -64,7 +64,10 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
            {mesh.index(launch::Axis::kTensor), mesh.size(launch::Axis::kTensor)}),
       corpora_(open_corpora(config.dit, encoders_)),
       pool_(corpora_.pool(config.dit.model.patch_size)) {
-  dit_.set_recompute_blocks(config.dit.activation_checkpointing == "full");
+  const std::string& kept = config.dit.activation_checkpointing;
+  dit_.set_checkpointing(kept == "full"        ? model::Checkpointing::kFull
+                         : kept == "selective" ? model::Checkpointing::kSelective
+                                               : model::Checkpointing::kNone);
   check_corpora();
   make_seat_groups();
 }

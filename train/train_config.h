@@ -120,9 +120,10 @@ struct DitTaskConfig {
           at_least(0));
     visit(
         "activation_checkpointing", activation_checkpointing,
-        "full: a block keeps only its inputs and runs again for the backward pass; none: it keeps "
-        "all that backward needs",
-        one_of({"none", "full"}));
+        "full: a block keeps only its inputs and runs again for the backward pass; selective: it "
+        "keeps what linear layers and attention give and makes the rest again; none: it keeps all "
+        "that backward needs",
+        one_of({"none", "selective", "full"}));
     visit(
         "max_tokens_per_pass", max_tokens_per_pass,
         "a rank with more tokens in a step runs them in several passes and adds up the gradients; "
