@@ -7,7 +7,9 @@
 
 namespace zoetrope::data {
 
-CorpusMix::CorpusMix(const std::vector<Part>& parts, const CorpusOptions& options) {
+CorpusMix::CorpusMix(const std::vector<Part>& parts, const CorpusOptions& options,
+                     const ClipFilter& filter) {
+  check_filter(filter);
   ZOETROPE_CHECK_CONFIG(!parts.empty(), "no corpus is named");
   for (const Part& part : parts) {
     CorpusOptions own = options;
@@ -24,9 +26,32 @@ CorpusMix::CorpusMix(const std::vector<Part>& parts, const CorpusOptions& option
                               " and ", other.dump());
       }
     }
-    members_.push_back({std::move(corpus), part.weight, num_clips_});
-    num_clips_ += clips;
+    Member member{std::move(corpus), part.weight, num_clips_, {}, {clips, {}}};
+    if (!filter.takes_all()) apply(filter, member);
+    num_clips_ += member.filtered.kept;
+    members_.push_back(std::move(member));
   }
+}
+
+void CorpusMix::apply(const ClipFilter& filter, Member& member) {
+  const std::int64_t clips = member.filtered.kept;
+  member.filtered = {};
+  for (std::int64_t clip = 0; clip < clips; ++clip) {
+    const std::string reason = filter_reason(filter, member.corpus->clip(clip));
+    member.filtered.add(reason);
+    if (reason.empty()) member.kept.push_back(clip);
+  }
+  ZOETROPE_CHECK_CONFIG(!member.kept.empty(), "the filter leaves nothing of corpus ",
+                        member.corpus->folder().string(), ": ", member.filtered.describe());
+}
+
+std::int64_t CorpusMix::number_in(const Member& member, std::int64_t clip) {
+  const std::int64_t number = clip - member.first_clip;
+  return member.kept.empty() ? number : member.kept[static_cast<std::size_t>(number)];
+}
+
+const FilterCounts& CorpusMix::filtered(std::int64_t part) const {
+  return members_.at(static_cast<std::size_t>(part)).filtered;
 }
 
 const Corpus& CorpusMix::part(std::int64_t index) const {
@@ -43,12 +68,12 @@ const CorpusMix::Member& CorpusMix::member_of(std::int64_t clip) const {
 
 LatentShape CorpusMix::shape(std::int64_t clip) const {
   const Member& member = member_of(clip);
-  return member.corpus->shape(clip - member.first_clip);
+  return member.corpus->shape(number_in(member, clip));
 }
 
 ClipRecord CorpusMix::clip(std::int64_t clip) const {
   const Member& member = member_of(clip);
-  return member.corpus->clip(clip - member.first_clip);
+  return member.corpus->clip(number_in(member, clip));
 }
 
 LatentRecord CorpusMix::latent(std::int64_t clip, const ClipRecord& record) const {
@@ -63,7 +88,7 @@ ClipPool CorpusMix::pool(const std::vector<std::int64_t>& patch) const {
   ZOETROPE_CHECK(patch.size() == 3, "a patch of ", patch.size(), " sides");
   std::vector<ClipPool::Part> parts;
   for (const Member& member : members_) {
-    parts.push_back({member.corpus->totals().clips, member.weight});
+    parts.push_back({member.filtered.kept, member.weight});
   }
   return {parts, [this, patch](std::int64_t clip) {
             const LatentShape latent = shape(clip);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "data/clip_filter.h"
 #include "data/clip_pool.h"
 #include "data/corpus.h"
 
@@ -22,12 +23,16 @@ class CorpusMix {
   };
   // ConfigError when one has no clips, or two differ in what makes latents and text states mean the
   // same: VAE, text encoder, latent channels.
-  CorpusMix(const std::vector<Part>& parts, const CorpusOptions& options = {});
+  // Also when the filter leaves nothing of a corpus; with a filter, the manifest is read once.
+  CorpusMix(const std::vector<Part>& parts, const CorpusOptions& options = {},
+            const ClipFilter& filter = {});
 
   const Json& header() const { return members_.front().corpus->header(); }
   std::int64_t num_clips() const { return num_clips_; }
   std::int64_t num_parts() const { return static_cast<std::int64_t>(members_.size()); }
   const Corpus& part(std::int64_t index) const;
+  // Of the filter; all clips are kept without one.
+  const FilterCounts& filtered(std::int64_t part) const;
   // Thread-safe; clip 0 .. num_clips - 1.
   LatentShape shape(std::int64_t clip) const;
   ClipRecord clip(std::int64_t clip) const;
@@ -41,10 +46,14 @@ class CorpusMix {
  private:
   struct Member {
     std::unique_ptr<Corpus> corpus;
-    double weight;
-    std::int64_t first_clip;
+    double weight = 1;
+    std::int64_t first_clip = 0;
+    std::vector<std::int64_t> kept;  // by the filter; empty: all
+    FilterCounts filtered;
   };
+  static void apply(const ClipFilter& filter, Member& member);
   const Member& member_of(std::int64_t clip) const;
+  static std::int64_t number_in(const Member& member, std::int64_t clip);
 
   std::vector<Member> members_;
   std::int64_t num_clips_ = 0;

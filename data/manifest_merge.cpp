@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "data/corpus_index.h"
 #include "data/manifest.h"
+#include "data/near_duplicates.h"
 
 namespace zoetrope::data {
 namespace {
@@ -89,6 +90,7 @@ MergeSummary merge_corpus(const fs::path& folder, const std::vector<std::int64_t
                           id, " has caption ", text, ", whose state no part has");
     }
   }
+  mark_near_duplicates(clips);
   std::set<Reject> rejects;
   for (const auto& [item, of_item] : journals.rejects)
     rejects.insert(of_item.begin(), of_item.end());

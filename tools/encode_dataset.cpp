@@ -1,6 +1,7 @@
 // encode_dataset: videos and images with captions -> corpus of latents and text states.
 #include <ATen/Parallel.h>
 
+#include "base/config.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/options.h"
@@ -51,6 +52,14 @@ po::options_description own_options() {
   add("max-frames", po::value<int>()->default_value(0),
       "longer videos are cut at the end; 0 = all");
   add("fps", po::value<double>()->default_value(0), "resample by time stamps; 0 = native");
+  add("split-shots", po::value<std::string>()->default_value("auto"),
+      "a clip per shot: always, never, or auto: where neither a caption nor a time range came with "
+      "the video");
+  add("min-seconds", po::value<double>()->default_value(0), "shorter clips are left out, counted");
+  add("max-seconds", po::value<double>()->default_value(0),
+      "longer clips are cut into equal pieces; 0 = any length");
+  add("filter", po::value<std::string>()->default_value(""),
+      "clips by their scores, as 'motion: [0.02, 1], camera: [static]': the fields of dit.filter");
   add("max-rejected-share", po::value<double>()->default_value(0.05),
       "more rejects than this: exit code 3");
   add("shard-mb", po::value<std::int64_t>()->default_value(256),
@@ -81,6 +90,22 @@ train::EncodeSettings read_settings(const po::variables_map& values) {
   ZOETROPE_CHECK_CONFIG(hdr == "reject" || hdr == "tone_map", "--hdr ", hdr,
                         " is neither reject nor tone_map");
   s.decode.tone_map_hdr = hdr == "tone_map";
+  s.split_shots = values["split-shots"].as<std::string>();
+  ZOETROPE_CHECK_CONFIG(
+      s.split_shots == "auto" || s.split_shots == "always" || s.split_shots == "never",
+      "--split-shots ", s.split_shots, " is none of auto, always and never");
+  s.min_seconds = values["min-seconds"].as<double>();
+  s.max_seconds = values["max-seconds"].as<double>();
+  ZOETROPE_CHECK_CONFIG(s.min_seconds >= 0 && s.max_seconds >= 0 &&
+                            (s.max_seconds == 0 || s.max_seconds >= s.min_seconds),
+                        "--min-seconds ", s.min_seconds, " and --max-seconds ", s.max_seconds,
+                        " leave no length");
+  s.filter = read_config<data::ClipFilter>(
+      ConfigNode::from_text("{" + values["filter"].as<std::string>() + "}", "--filter"));
+  data::check_filter(s.filter);
+  ZOETROPE_CHECK_CONFIG(s.filter.near_duplicates == "keep",
+                        "--filter: near duplicates are known only when all clips are there: set "
+                        "dit.filter.near_duplicates when you train");
   s.vae = find_weights(values["vae"].as<std::string>());
   s.text_encoder = find_weights(values["text-encoder"].as<std::string>());
   s.decode.max_pixels = values["max-pixels"].as<std::int64_t>();

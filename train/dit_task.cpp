@@ -40,7 +40,7 @@ data::CorpusMix open_corpora(const DitTaskConfig& config,
   data::CorpusOptions options;
   options.cache_folder = config.cache_folder;
   options.cache_bytes = config.cache_mb << 20;
-  return data::CorpusMix(parts, options);
+  return data::CorpusMix(parts, options, config.filter);
 }
 
 // Brings the samples of each seat together, seats as they first come.
@@ -64,7 +64,10 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
            {mesh.index(launch::Axis::kTensor), mesh.size(launch::Axis::kTensor)}),
       corpora_(open_corpora(config.dit, encoders_)),
       pool_(corpora_.pool(config.dit.model.patch_size)) {
-  dit_.set_recompute_blocks(config.dit.activation_checkpointing == "full");
+  const std::string& kept = config.dit.activation_checkpointing;
+  dit_.set_checkpointing(kept == "full"        ? model::Checkpointing::kFull
+                         : kept == "selective" ? model::Checkpointing::kSelective
+                                               : model::Checkpointing::kNone);
   check_corpora();
   make_seat_groups();
 }
@@ -278,7 +281,7 @@ void DitTask::load_state(const Json& state) {
 
 std::string DitTask::describe() {
   const std::int64_t patch = config_.dit.model.patch_volume();
-  std::int64_t longest = 0;
+  std::int64_t longest = 0, first = 0;
   double mean = 0, total_weight = 0;
   for (const auto& part : corpora_of(config_.dit)) total_weight += part.weight;
   std::string corpora;
@@ -286,13 +289,23 @@ std::string DitTask::describe() {
     const data::Corpus& corpus = corpora_.part(i);
     const data::IndexTotals& totals = corpus.totals();
     const double share = corpora_of(config_.dit)[static_cast<std::size_t>(i)].weight / total_weight;
-    const auto clips = static_cast<double>(totals.clips);
+    const data::FilterCounts& filtered = corpora_.filtered(i);
+    const auto clips = static_cast<double>(filtered.kept);
     const double epochs =
         static_cast<double>(config_.steps * config_.dit.global_batch) * share / clips;
     corpora += concat("corpus ", corpus.folder().string(), ": ", totals.clips, " clips, ",
                       100 * share, " % of the samples, ", epochs, " epochs\n");
-    longest = std::max(longest, totals.max_positions / patch);
-    mean += share * static_cast<double>(totals.positions / patch) / clips;
+    if (filtered.kept == totals.clips) {
+      longest = std::max(longest, totals.max_positions / patch);
+      mean += share * static_cast<double>(totals.positions / patch) / clips;
+    } else {
+      corpora += concat("filter: ", filtered.describe(), "\n");
+      for (std::int64_t clip = first; clip < first + filtered.kept; ++clip) {
+        longest = std::max(longest, pool_.tokens(clip));
+        mean += share * static_cast<double>(pool_.tokens(clip)) / clips;
+      }
+    }
+    first += filtered.kept;
   }
   return concat(corpora, "tokens a clip: ", mean, " mean, ", longest,
                 " at most\ntokens a step: ", mean * static_cast<double>(config_.dit.global_batch),

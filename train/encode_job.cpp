@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <iostream>
+#include <limits>
+#include <map>
 #include <span>
 
 #include "base/error.h"
@@ -11,9 +13,11 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/safetensors.h"
+#include "data/clip_scores.h"
 #include "data/corpus.h"
 #include "data/corpus_writer.h"
 #include "data/media_file.h"
+#include "data/shot_list.h"
 #include "model/text_encoder.h"
 #include "model/vae.h"
 #include "train/clip_encoder.h"
@@ -52,7 +56,9 @@ class EncodingJob {
     if (world_.rank() == 0) {
       job = std::make_unique<data::CorpusJob>(settings_.output, header(), settings_.verify);
     }
+    num_sources_ = items_.size();
     world_.barrier();
+    take_apart();
     survey();
     if (job) job->begin(work_, settings_.shard_bytes, settings_.retry_rejects);
     world_.barrier();
@@ -73,6 +79,8 @@ class EncodingJob {
               {"size_multiple", decode.size_multiple},
               {"frames_multiple", decode.frames_multiple}};
     if (decode.tone_map_hdr) json["hdr"] = "tone_map";
+    if (settings_.split_shots != "auto") json["split_shots"] = settings_.split_shots;
+    if (settings_.max_seconds > 0) json["max_seconds"] = settings_.max_seconds;
     return json;
   }
 
@@ -82,6 +90,62 @@ class EncodingJob {
                  {{"name", settings_.text_encoder.filename().string()}, {"hash", text_.hash()}}},
                 {"latent_channels", vae_->config().z_dim},
                 {"transform", transform()}};
+  }
+
+  // ---- items of several shots, or longer than they may be, become several ----
+
+  void take_apart() {
+    Progress progress("looking for shots", static_cast<std::int64_t>(items_.size()),
+                      world_.rank() == 0, "files");
+    data::ShotCache cache(settings_.output, world_.rank());
+    Json mine = Json::array();
+    for (std::size_t i = world_.rank(); i < items_.size(); i += world_.size()) {
+      Json ranges = Json::array();
+      for (const data::ClipRange& range : ranges_of(items_[i], cache))
+        ranges.push_back({range.start_s, range.end_s});
+      mine.push_back(std::move(ranges));
+      progress.advance(world_.size());
+    }
+    std::vector<Json> of_ranks;
+    for (const std::string& text : world_.all_gather(mine.dump()))
+      of_ranks.push_back(parse_json(text, "shots"));
+    std::vector<data::SourceItem> pieces;
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      for (const Json& range : of_ranks[i % of_ranks.size()][i / of_ranks.size()]) {
+        pieces.push_back(items_[i]);
+        pieces.back().start_s = range[0];
+        pieces.back().end_s = range[1];
+      }
+    }
+    items_ = std::move(pieces);
+  }
+
+  bool splits(const data::SourceItem& item) const {
+    if (settings_.split_shots != "auto") return settings_.split_shots == "always";
+    return item.captions.empty() && item.start_s == 0 && item.end_s == 0;
+  }
+
+  // One range, the item's own, where there is nothing to take apart or it cannot be read.
+  std::vector<data::ClipRange> ranges_of(const data::SourceItem& item, data::ShotCache& cache) {
+    const std::vector<data::ClipRange> whole{{item.start_s, item.end_s}};
+    if (!splits(item) && settings_.max_seconds == 0) return whole;
+    try {
+      const auto media = media_.find(item.path);
+      if (!media) return whole;
+      const std::string name = hash_text(concat(data::hash_media(*media), "|", range_of(item)));
+      auto timeline = cache.find(name);
+      if (!timeline) {
+        const double end_s = item.end_s > 0 ? item.end_s : std::numeric_limits<double>::infinity();
+        const auto found = data::find_shots(reader_, item.path, item.start_s, end_s);
+        if (skipped(found)) return whole;
+        timeline = std::get<data::Timeline>(found);
+        cache.add(name, *timeline);
+      }
+      const auto ranges = data::clip_ranges(*timeline, splits(item), settings_.max_seconds);
+      return ranges.size() == 1 ? whole : ranges;
+    } catch (const DataError&) {
+      return whole;  // encode_group says why
+    }
   }
 
   // ---- a look at every file: what it is, and how much work ----
@@ -275,7 +339,31 @@ class EncodingJob {
     if (item.end_s > 0) request.end_s = item.end_s;
     const auto decoded = reader_.read(request);
     if (const auto* skip = std::get_if<data::SkipReason>(&decoded)) return *skip;
-    return encode_frames(std::get<data::Frames>(decoded), record, work, writer);
+    const data::Frames& frames = std::get<data::Frames>(decoded);
+    put_scores(frames, item, record);
+    if (const std::string reason = refusal(record); !reason.empty()) {
+      return data::SkipReason{
+          reason, concat("from ", frames.pts_s.front(), " s, ", frames.num_frames, " frames")};
+    }
+    return encode_frames(frames, record, work, writer);
+  }
+
+  static void put_scores(const data::Frames& frames, const data::SourceItem& item,
+                         data::ClipRecord& record) {
+    data::ClipScores scores = data::score_clip(frames);
+    record.fps = frames.fps;
+    record.frames = frames.num_frames;
+    record.scores = std::move(scores.numbers);
+    record.camera = std::move(scores.camera);
+    record.look = std::move(scores.look);
+    record.list_scores = item.scores;
+  }
+
+  // Why the user's limits leave the clip out; "" where they do not.
+  std::string refusal(const data::ClipRecord& clip) const {
+    if (!clip.is_image() && clip.frames < settings_.min_seconds * clip.fps)
+      return "filtered_length";
+    return data::filter_reason(settings_.filter, clip);
   }
 
   // From a corpus of --reuse, if one has this clip.
@@ -283,6 +371,7 @@ class EncodingJob {
     for (const auto& corpus : reuse_) {
       auto found = corpus->find(record.id);
       if (!found || !found->is_stored() || settings_.online) continue;
+      if (found->scores.empty() || !refusal(*found).empty()) continue;  // looked at anew
       try {
         const data::LatentRecord latent = corpus->latent(*found);
         describe(*found, work);
@@ -302,8 +391,6 @@ class EncodingJob {
                                                data::PartWriter& writer) {
     record.start_s = frames.pts_s.front();
     record.end_s = frames.pts_s.back();
-    record.fps = frames.fps;
-    record.frames = frames.num_frames;
     record.height = frames.height;
     record.width = frames.width;
     if (settings_.online) {
@@ -329,13 +416,23 @@ class EncodingJob {
     std::vector<std::int64_t> parts;
     for (const data::WorkPart& part : plan_.parts) parts.push_back(part.number);
     const data::MergeSummary counts = data::merge_corpus(settings_.output, parts);
-    const double share = static_cast<double>(counts.rejects) / static_cast<double>(items_.size());
-    std::cout << Json{{"sources", items_.size()},   {"clips", counts.clips},
-                      {"rejected", counts.rejects}, {"taken_over", num_taken_over_},
-                      {"idle_share", idle_share},   {"output", settings_.output.string()}}
+    std::map<std::string, std::int64_t> by_reason;
+    std::int64_t damaged = 0;  // what the user's own limits left out is no damage
+    for (const data::Reject& reject : data::read_rejects(settings_.output)) {
+      ++by_reason[reject.code];
+      damaged += reject.code.starts_with("filtered_") ? 0 : 1;
+    }
+    const double share = static_cast<double>(damaged) / static_cast<double>(items_.size());
+    std::cout << Json{{"sources", num_sources_},
+                      {"clips", counts.clips},
+                      {"rejected", counts.rejects},
+                      {"rejected_by", by_reason},
+                      {"taken_over", num_taken_over_},
+                      {"idle_share", idle_share},
+                      {"output", settings_.output.string()}}
               << std::endl;
-    ZOETROPE_CHECK_DATA(share <= settings_.max_rejected_share, counts.rejects, " of ",
-                        items_.size(), " sources were rejected, more than --max-rejected-share ",
+    ZOETROPE_CHECK_DATA(share <= settings_.max_rejected_share, damaged, " of ", items_.size(),
+                        " clips were rejected, more than --max-rejected-share ",
                         settings_.max_rejected_share, ": see ",
                         (settings_.output / "rejects.jsonl").string());
     return kExitOk;
@@ -352,6 +449,7 @@ class EncodingJob {
   std::vector<data::SourceItem> items_;
   std::vector<data::WorkItem> work_;  // of items_
   data::EncodePlan plan_;
+  std::size_t num_sources_ = 0;  // before they were taken apart
   std::int64_t num_taken_over_ = 0;
 };
 

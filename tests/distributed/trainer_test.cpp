@@ -266,11 +266,13 @@ TEST_F(DataParallel, MemoryFallsWithWhatIsSharedOut) {
            static_cast<double>(model::count_parameters(config.dit.model));
   };
   const double part = 1.0 / world().size();
-  const double block = 1.0 / 10;  // of the model, and more than one
+  // A block is less than that, and a bucket. Gradients of the block that runs wait for its last
+  // one.
+  const double block = 1.0 / 10;
   EXPECT_DOUBLE_EQ(peak("optimizer"), 2);
   const double gradients = peak("gradients");
   EXPECT_GE(gradients, 1 + part);
-  EXPECT_LT(gradients, 1 + part + 3 * block);
+  EXPECT_LT(gradients, 1 + part + 4 * block);
   const double weights = peak("weights");
   EXPECT_GE(weights, 2 * part);
   EXPECT_LT(weights, 2 * part + 7 * block);
@@ -406,11 +408,13 @@ TEST_F(DataParallel, ActivationCheckpointingChangesNoBit) {
   TrainConfig config = tiny_config(folder_, "kept");
   config.mesh.sequence = world().size() > 1 ? 2 : 1;
   const Outcome kept = train(config, world());
-  config.run.dir = (folder_ / "recomputed").string();
-  config.dit.activation_checkpointing = "full";
-  const Outcome recomputed = train(config, world());
-  EXPECT_EQ(recomputed.losses, kept.losses);
-  EXPECT_EQ(recomputed.gradients, kept.gradients);
+  for (const std::string how : {"full", "selective"}) {
+    config.run.dir = (folder_ / how).string();
+    config.dit.activation_checkpointing = how;
+    const Outcome recomputed = train(config, world());
+    EXPECT_EQ(recomputed.losses, kept.losses) << how;
+    EXPECT_EQ(recomputed.gradients, kept.gradients) << how;
+  }
 }
 
 // Costs that grow with the square of the length, so that the longest clips are shared.

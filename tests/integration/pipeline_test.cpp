@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -179,6 +180,58 @@ TEST_F(Pipeline, InspectMakesAPageWithPictures) {
     ++pictures;
   EXPECT_EQ(pictures, 5u);
   EXPECT_EQ(run_program("inspect " + at("shapes/000000.mp4") + " --html x.html").exit_code, 2);
+}
+
+TEST_F(Pipeline, ShotsBecomeClipsAndLimitsAreCounted) {
+  fs::create_directories(at("films"));
+  const auto film = run_program(
+      "cd " + at("films") +
+      " && ffmpeg -v error -f lavfi -i mandelbrot=size=64x64:rate=16 -f lavfi -i "
+      "testsrc2=size=64x64:rate=16 -f lavfi -i smptebars=size=64x64:rate=16 -filter_complex "
+      "'[0]trim=duration=1.5[a];[1]trim=duration=1[b];[2]trim=duration=0.5[c];"
+      "[a][b][c]concat=n=3' -pix_fmt yuv420p film.mp4");
+  ASSERT_EQ(film.exit_code, 0) << film.err;
+  const auto encode = [&](const std::string& corpus, const std::string& more) {
+    const auto encoded = run_program("mpirun -np 2 encode_dataset --input " + at("films") +
+                                     " --output " + at(corpus) + " " + more);
+    EXPECT_EQ(encoded.exit_code, 0) << encoded.err;
+    return last_json_line(encoded.out);
+  };
+  // Shots of 1.5, 1 and 0.5 s; the bars of the last one stand still.
+  EXPECT_EQ(encode("whole", "--split-shots never")["clips"], 1);
+  const Json shots = encode("shots", "");
+  EXPECT_EQ(shots["sources"], 1);
+  EXPECT_EQ(shots["clips"], 3);
+  double end_s = 0;
+  std::set<double> starts_s;
+  for_each_json_line(at("shots/manifest.jsonl"), [&](const Json& line, int) {
+    starts_s.insert(line.at("start_s").get<double>());
+    end_s = std::max(end_s, line.at("end_s").get<double>());
+    EXPECT_TRUE(line.at("scores").contains("motion"));
+    EXPECT_FALSE(line.at("camera").get<std::string>().empty());
+  });
+  EXPECT_EQ(starts_s, (std::set<double>{0, 1.5, 2.5}));
+  const std::string before = read_file(at("shots/manifest.jsonl"));
+  EXPECT_EQ(encode("shots", "")["clips"], 3);
+  EXPECT_EQ(read_file(at("shots/manifest.jsonl")), before);
+  const Json limited = encode("limited", "--min-seconds 0.6 --max-seconds 0.8");
+  EXPECT_EQ(limited["clips"], 2);  // of 1.5 s in two; 1 s in two and 0.5 s are too short
+  EXPECT_EQ(limited["rejected_by"], (Json{{"filtered_length", 3}}));
+  const Json moving = encode("moving", "--filter 'frozen_share: [0, 0.5]'");
+  EXPECT_EQ(moving["clips"], 2);
+  EXPECT_EQ(moving["rejected_by"], (Json{{"filtered_frozen_share", 1}}));
+  const auto trained = run_program(
+      concat("train ", kSmallDit, "--set dit.corpus=", at("shots"), " --set run.dir=", at("kept"),
+             " --set steps=1 --set 'dit.filter.frozen_share=[0, 0.5]'"));
+  EXPECT_EQ(trained.exit_code, 0) << trained.err;
+  EXPECT_NE((trained.out + trained.err).find("kept 2 of 3 clips; filtered_frozen_share 1"),
+            std::string::npos)
+      << trained.err;
+  const auto nothing = run_program(concat("train ", kSmallDit, "--set dit.corpus=", at("shots"),
+                                          " --set run.dir=", at("none"),
+                                          " --set steps=1 --set 'dit.filter.frozen_share=[2, 3]'"));
+  EXPECT_EQ(nothing.exit_code, 2);
+  EXPECT_NE(nothing.err.find("leaves nothing"), std::string::npos) << nothing.err;
 }
 
 TEST_F(Pipeline, TooManyRejectsEndWithThree) {
