@@ -20,12 +20,20 @@ class CorpusMix {
   };
   // ConfigError when one has no clips, or two differ in what makes latents and text states mean the
   // same: VAE, text encoder, latent channels.
-  CorpusMix(const std::vector<Part>& parts, const CorpusOptions& options = {});
+  // `hold_out` clips in all, those whose ids come first in each corpus (ids are hashes), at most a
+  // tenth of it but one at least, are left out: they have no number.
+  CorpusMix(const std::vector<Part>& parts, const CorpusOptions& options = {},
+            std::int64_t hold_out = 0);
 
   const Json& header() const { return members_.front().corpus->header(); }
   std::int64_t num_clips() const { return num_clips_; }
   std::int64_t num_parts() const { return static_cast<std::int64_t>(members_.size()); }
   const Corpus& part(std::int64_t index) const;
+  struct HeldOutClip {
+    const Corpus* corpus = nullptr;
+    ClipRecord clip;
+  };
+  std::vector<HeldOutClip> held_out() const;
   // Thread-safe; clip 0 .. num_clips - 1.
   LatentShape shape(std::int64_t clip) const;
   ClipRecord clip(std::int64_t clip) const;
@@ -41,6 +49,8 @@ class CorpusMix {
     std::unique_ptr<Corpus> corpus;
     double weight;
     std::int64_t first_clip;
+    std::int64_t num_held_out;  // the first of the corpus
+    std::int64_t place(std::int64_t clip) const { return clip - first_clip + num_held_out; }
   };
   const Member& member_of(std::int64_t clip) const;
 
