@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,7 +45,11 @@ struct ClipRecord {
   std::string shard;              // file name under latents/; empty: latents are made when needed
   std::int64_t shard_offset = 0;  // of its values in that file, bytes
   std::vector<std::string> captions;
-  std::vector<std::string> text_ids;  // TextRecord ids, one per caption
+  std::vector<std::string> text_ids;          // TextRecord ids, one per caption
+  std::map<std::string, double> scores;       // of the pixels, see data/clip_scores.h
+  std::string camera, look;                   // likewise; "" where there are none
+  std::map<std::string, double> list_scores;  // as the user's list had them
+  std::string duplicate_of;  // id of the clip that it looks like; set when the corpus is merged
   bool is_stored() const { return !shard.empty(); }
   bool is_image() const { return frames == 1; }
   LatentShape latent_shape() const {

@@ -13,26 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Empty when the file is as listed.
-std::string what_is_wrong(const fs::path& path, const ShardEntry& entry, bool hash_too,
-                          double wait_s) {
-  std::error_code gone;
-  const auto has_size = [&] {
-    const auto bytes = fs::file_size(path, gone);
-    return !gone && static_cast<std::int64_t>(bytes) == entry.bytes;
-  };
-  if (!wait_until_visible(has_size, wait_s)) {
-    const auto bytes = fs::file_size(path, gone);
-    if (gone) return concat("is missing (", gone.message(), ")");
-    return concat("has ", bytes, " bytes, expected ", entry.bytes);
-  }
-  if (hash_too) {
-    const std::string hash = hash_file(path);
-    if (hash != entry.hash) return concat("has hash ", hash, ", expected ", entry.hash);
-  }
-  return "";
-}
-
 std::vector<BadShard> bad_shards(const fs::path& folder, const std::vector<ShardEntry>& shards,
                                  const std::vector<ClipRecord>& clips,
                                  const std::vector<TextEntry>& texts, bool hash_too,
@@ -41,7 +21,7 @@ std::vector<BadShard> bad_shards(const fs::path& folder, const std::vector<Shard
   for (const ShardEntry& entry : shards) {
     // One wait is enough: a file system that hides several files shows them together.
     const double patience_s = result.empty() ? wait_s : 0;
-    std::string reason = what_is_wrong(folder / entry.file, entry, hash_too, patience_s);
+    std::string reason = shard_damage(folder, entry, hash_too, patience_s);
     if (reason.empty()) continue;
     BadShard bad{entry.file, std::move(reason), {}};
     for (const ClipRecord& clip : clips) {
@@ -67,6 +47,7 @@ struct Corpus::Impl {
   Json header;
   CorpusIndex index;
   mutable RecordReader records;
+  std::function<LatentRecord(const ClipRecord&)> make_latent;
   const std::string null_text_id = hash_text("");
   std::mutex mutex;
   LruCache<TextRecord> text_cache;
@@ -77,6 +58,7 @@ struct Corpus::Impl {
         index(when_visible(target, options.wait_s)),
         records(target, {options.max_open_shards, options.wait_s, options.cache_folder,
                          options.cache_bytes}),
+        make_latent(options.make_latent),
         text_cache(options.text_cache_bytes) {}
 
   static const fs::path& when_visible(const fs::path& folder, double wait_s) {
@@ -85,8 +67,16 @@ struct Corpus::Impl {
   }
 
   LatentRecord latent(const ClipRecord& clip) const {
-    ZOETROPE_CHECK_DATA(clip.is_stored(), "corpus ", folder.string(), ": the latents of clip ",
-                        clip.id, " are not stored");
+    if (!clip.is_stored()) {
+      ZOETROPE_CHECK_DATA(make_latent != nullptr, "corpus ", folder.string(),
+                          ": the latents of clip ", clip.id, " are not stored");
+      LatentRecord made = make_latent(clip);
+      ZOETROPE_CHECK_DATA(
+          clip.latent_shape() == (LatentShape{made.channels, made.frames, made.height, made.width}),
+          "corpus ", folder.string(), ": the latents made for clip ", clip.id,
+          " have another shape than the manifest says");
+      return made;
+    }
     const std::size_t num_values = std::size_t{1} * clip.latent_channels * clip.latent_frames *
                                    clip.latent_height * clip.latent_width;
     return {clip.id,
@@ -133,6 +123,9 @@ LatentShape Corpus::shape(std::int64_t clip) const {
 }
 ClipRecord Corpus::clip(std::int64_t clip) const {
   return impl_->index.clip(clip);
+}
+std::optional<ClipRecord> Corpus::find(const std::string& id) const {
+  return impl_->index.find(id);
 }
 LatentRecord Corpus::latent(const ClipRecord& clip) const {
   return impl_->latent(clip);

@@ -14,7 +14,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,8 @@ struct CorpusOptions {
   std::int64_t max_open_shards = 64;
   std::filesystem::path cache_folder;  // of this node, for copies of shards; empty: none
   std::int64_t cache_bytes = 0;
+  // Makes the latents of clips whose latents are not stored, from any thread; absent: DataError.
+  std::function<LatentRecord(const ClipRecord&)> make_latent;
 };
 
 // A shard that is not what shards.jsonl says, and the ids of the clips or texts that it takes
@@ -56,6 +60,8 @@ class Corpus {
   // Clip 0 .. totals().clips - 1, in the order of ids. `shape` reads no file.
   LatentShape shape(std::int64_t clip) const;
   ClipRecord clip(std::int64_t clip) const;
+  // By id; nothing when the corpus does not have it.
+  std::optional<ClipRecord> find(const std::string& id) const;
   LatentRecord latent(const ClipRecord& clip) const;
   // "" gives the null text (stored like any caption). Recently used states stay in memory.
   TextRecord text(const std::string& text_id) const;

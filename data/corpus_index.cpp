@@ -270,6 +270,21 @@ ClipRecord CorpusIndex::clip(std::int64_t clip) const {
   return record;
 }
 
+std::optional<ClipRecord> CorpusIndex::find(const std::string& id) const {
+  std::int64_t low = 0, high = totals_.clips;
+  while (low < high) {
+    const std::int64_t middle = low + (high - low) / 2;
+    ClipRecord record = clip(middle);
+    if (record.id == id) return record;
+    if (record.id < id) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<TextEntry> CorpusIndex::text(const std::string& id) const {
   const auto wanted = parse_id(id);
   if (!wanted) return std::nullopt;

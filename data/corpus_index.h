@@ -60,6 +60,8 @@ class CorpusIndex {
   LatentShape shape(std::int64_t clip) const;
   // The clip's line of the manifest.
   ClipRecord clip(std::int64_t clip) const;
+  // By its id: reads some log2(clips) lines. Nothing when the corpus does not have it.
+  std::optional<ClipRecord> find(const std::string& id) const;
   // Nothing when the corpus has no such text.
   std::optional<TextEntry> text(const std::string& id) const;
 

@@ -8,12 +8,15 @@
 namespace zoetrope::data {
 
 CorpusMix::CorpusMix(const std::vector<Part>& parts, const CorpusOptions& options,
-                     std::int64_t hold_out) {
+                     const ClipFilter& filter, std::int64_t hold_out) {
+  check_filter(filter);
   ZOETROPE_CHECK_CONFIG(!parts.empty(), "no corpus is named");
   const auto num_parts = static_cast<std::int64_t>(parts.size());
   const std::int64_t share = (hold_out + num_parts - 1) / num_parts;
   for (const Part& part : parts) {
-    auto corpus = std::make_unique<Corpus>(part.folder, options);
+    CorpusOptions own = options;
+    own.make_latent = part.make_latent;
+    auto corpus = std::make_unique<Corpus>(part.folder, std::move(own));
     const std::int64_t clips = corpus->totals().clips;
     ZOETROPE_CHECK_CONFIG(clips > 0, "corpus ", part.folder.string(), " has no clips");
     if (!members_.empty()) {
@@ -25,27 +28,53 @@ CorpusMix::CorpusMix(const std::vector<Part>& parts, const CorpusOptions& option
                               " and ", other.dump());
       }
     }
-    const std::int64_t held_out = std::min(share, std::max<std::int64_t>(1, clips / 10));
-    ZOETROPE_CHECK_CONFIG(held_out < clips, "corpus ", part.folder.string(), " has ", clips,
+    Member member{std::move(corpus), part.weight, num_clips_, {}, {clips, {}}, 0};
+    if (!filter.takes_all()) apply(filter, member);
+    const std::int64_t left = member.filtered.kept;
+    member.num_held_out = std::min(share, std::max<std::int64_t>(1, left / 10));
+    ZOETROPE_CHECK_CONFIG(member.num_held_out < left, "corpus ", part.folder.string(), " has ",
+                          left,
                           " clip: with validation nothing is left to train on (set "
                           "validation.every_steps to 0, or validation.corpus)");
-    members_.push_back({std::move(corpus), part.weight, num_clips_, held_out});
-    num_clips_ += clips - held_out;
+    num_clips_ += left - member.num_held_out;
+    members_.push_back(std::move(member));
   }
 }
 
-const Corpus& CorpusMix::part(std::int64_t index) const {
-  return *members_.at(static_cast<std::size_t>(index)).corpus;
+void CorpusMix::apply(const ClipFilter& filter, Member& member) {
+  const std::int64_t clips = member.filtered.kept;
+  member.filtered = {};
+  for (std::int64_t clip = 0; clip < clips; ++clip) {
+    const std::string reason = filter_reason(filter, member.corpus->clip(clip));
+    member.filtered.add(reason);
+    if (reason.empty()) member.kept.push_back(clip);
+  }
+  ZOETROPE_CHECK_CONFIG(!member.kept.empty(), "the filter leaves nothing of corpus ",
+                        member.corpus->folder().string(), ": ", member.filtered.describe());
+}
+
+std::int64_t CorpusMix::number_in(const Member& member, std::int64_t clip) {
+  const std::int64_t number = clip - member.first_clip + member.num_held_out;
+  return member.kept.empty() ? number : member.kept[static_cast<std::size_t>(number)];
 }
 
 std::vector<CorpusMix::HeldOutClip> CorpusMix::held_out() const {
   std::vector<HeldOutClip> clips;
   for (const Member& member : members_) {
     for (std::int64_t i = 0; i < member.num_held_out; ++i) {
-      clips.push_back({member.corpus.get(), member.corpus->clip(i)});
+      const std::int64_t number = number_in(member, member.first_clip - member.num_held_out + i);
+      clips.push_back({member.corpus.get(), member.corpus->clip(number)});
     }
   }
   return clips;
+}
+
+const FilterCounts& CorpusMix::filtered(std::int64_t part) const {
+  return members_.at(static_cast<std::size_t>(part)).filtered;
+}
+
+const Corpus& CorpusMix::part(std::int64_t index) const {
+  return *members_.at(static_cast<std::size_t>(index)).corpus;
 }
 
 const CorpusMix::Member& CorpusMix::member_of(std::int64_t clip) const {
@@ -58,12 +87,12 @@ const CorpusMix::Member& CorpusMix::member_of(std::int64_t clip) const {
 
 LatentShape CorpusMix::shape(std::int64_t clip) const {
   const Member& member = member_of(clip);
-  return member.corpus->shape(member.place(clip));
+  return member.corpus->shape(number_in(member, clip));
 }
 
 ClipRecord CorpusMix::clip(std::int64_t clip) const {
   const Member& member = member_of(clip);
-  return member.corpus->clip(member.place(clip));
+  return member.corpus->clip(number_in(member, clip));
 }
 
 LatentRecord CorpusMix::latent(std::int64_t clip, const ClipRecord& record) const {
@@ -78,7 +107,7 @@ ClipPool CorpusMix::pool(const std::vector<std::int64_t>& patch) const {
   ZOETROPE_CHECK(patch.size() == 3, "a patch of ", patch.size(), " sides");
   std::vector<ClipPool::Part> parts;
   for (const Member& member : members_) {
-    parts.push_back({member.corpus->totals().clips - member.num_held_out, member.weight});
+    parts.push_back({member.filtered.kept - member.num_held_out, member.weight});
   }
   return {parts, [this, patch](std::int64_t clip) {
             const LatentShape latent = shape(clip);

@@ -20,6 +20,7 @@
 #include "model/norms.h"
 #include "model/parallel/sequence.h"
 #include "model/recompute.h"
+#include "model/selective.h"
 
 namespace zoetrope::model {
 namespace {
@@ -190,7 +191,7 @@ struct Dit::Block {
                                       [&](const auto& q, const auto& k, const auto& v) {
                                         return packed_attention(q, k, v, c.lengths, c.text_lengths);
                                       });
-    x_tD = x_tD + cross_tD;
+    x_tD = residual_sum(x_tD, cross_tD);
 
     const at::Tensor f_TD = gather_tokens(
         modulated_layer_norm(x_tD, m[4] + 1, m[3], c.rows, config.eps, c.compute_type), c.plan);
@@ -278,15 +279,20 @@ at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type, cons
   const Conditions& c = *shared;
   const at::Tensor patches_tK = plan.own(input.patches_TK).to(scale_shift_table_.scalar_type());
   at::Tensor x_tD = linear(patches_tK, patch_embedding_.weight.flatten(1), patch_embedding_.bias);
+  const bool is_selective =
+      checkpointing_ == Checkpointing::kSelective && c10::GradMode::is_enabled();
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
     const auto unit = static_cast<std::int64_t>(i);
     if (gate_ != nullptr) gate_->fetch(unit, false);
-    const auto run = [this, &block, shared](const std::vector<at::Tensor>& in) {
+    const auto run = [this, &block, shared, is_selective](const std::vector<at::Tensor>& in) {
+      const SelectiveScope scope(is_selective);
+      const RecastScope recast(is_selective || gate_ != nullptr);
       return block(in[0], in[1], in[2], *shared, config_);
     };
     const std::vector<at::Tensor> in = {x_tD, c.time_U6D, c.text_LD};
-    x_tD = close_gate(recompute_blocks_ ? recompute(run, in) : run(in), gate_, unit);
+    const bool is_full = checkpointing_ == Checkpointing::kFull;
+    x_tD = close_gate(is_full ? recompute(run, in) : run(in), gate_, unit);
   }
 
   const auto m = (scale_shift_table_ + c.time_UD.unsqueeze(1)).unbind(1);  // shift, scale

@@ -43,6 +43,9 @@ at::Tensor modulated_layer_norm(const at::Tensor& x_TD, const at::Tensor& multip
 at::Tensor gated_residual(const at::Tensor& residual_TD, const at::Tensor& update_TD,
                           const at::Tensor& gate_UD, const ModulationRows& rows);
 
+// residual + update in the residual's dtype.
+at::Tensor residual_sum(const at::Tensor& residual_TD, const at::Tensor& update_TD);
+
 // RMSNorm over all D channels times weight (skipped when undefined), then the rotation of each head
 // (skipped when null). In x's dtype, computed in fp32.
 at::Tensor rms_norm_rotate(const at::Tensor& x_TD, const at::Tensor& weight_D,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <map>
 
 #include <ATen/TensorOperators.h>
@@ -60,9 +61,11 @@ std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config) {
                         config.corpus.empty()
                             ? "dit.corpus is not set: give the folder that encode_dataset wrote"
                             : "dit.corpus and dit.corpora are both set: give one of them");
-  if (!config.corpus.empty()) return {{config.corpus}};
+  if (!config.corpus.empty()) return {{config.corpus, 1, nullptr}};
   std::vector<data::CorpusMix::Part> parts;
-  for (const CorpusConfig& corpus : config.corpora) parts.push_back({corpus.folder, corpus.weight});
+  for (const CorpusConfig& corpus : config.corpora) {
+    parts.push_back({corpus.folder, corpus.weight, nullptr});
+  }
   return parts;
 }
 
@@ -71,6 +74,18 @@ data::CorpusOptions corpus_options(const DitTaskConfig& config) {
   options.cache_folder = config.cache_folder;
   options.cache_bytes = config.cache_mb << 20;
   return options;
+}
+
+// Clips whose latents are not stored are encoded by the loader's threads.
+data::CorpusMix open_corpora(const DitTaskConfig& config,
+                             std::vector<std::unique_ptr<OnlineEncoder>>& encoders,
+                             std::int64_t hold_out) {
+  std::vector<data::CorpusMix::Part> parts = corpora_of(config);
+  for (data::CorpusMix::Part& part : parts) {
+    encoders.push_back(std::make_unique<OnlineEncoder>(part.folder, config.vae, config.media_root));
+    part.make_latent = std::ref(*encoders.back());
+  }
+  return data::CorpusMix(parts, corpus_options(config), config.filter, hold_out);
 }
 
 // Brings the samples of each seat together, seats as they first come.
@@ -92,13 +107,16 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
       mesh_(mesh),
       dit_(config.dit.model, at::kCPU,
            {mesh.index(launch::Axis::kTensor), mesh.size(launch::Axis::kTensor)}),
-      corpora_(corpora_of(config.dit), corpus_options(config.dit),
-               config.validation.every_steps > 0 && config.validation.corpus.empty()
-                   ? config.validation.samples
-                   : 0),
+      corpora_(open_corpora(config.dit, encoders_,
+                            config.validation.every_steps > 0 && config.validation.corpus.empty()
+                                ? config.validation.samples
+                                : 0)),
       pool_(corpora_.pool(config.dit.model.patch_size)),
       held_out_objective_(unweighted(config.dit.flow)) {
-  dit_.set_recompute_blocks(config.dit.activation_checkpointing == "full");
+  const std::string& kept = config.dit.activation_checkpointing;
+  dit_.set_checkpointing(kept == "full"        ? model::Checkpointing::kFull
+                         : kept == "selective" ? model::Checkpointing::kSelective
+                                               : model::Checkpointing::kNone);
   check_batch();
   for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) check_corpus(corpora_.part(i));
   if (config.validation.every_steps > 0) hold_out();
@@ -380,7 +398,7 @@ void DitTask::load_state(const Json& state) {
 
 std::string DitTask::describe() {
   const std::int64_t patch = config_.dit.model.patch_volume();
-  std::int64_t longest = 0;
+  std::int64_t longest = 0, first = 0;
   double mean = 0, total_weight = 0;
   for (const auto& part : corpora_of(config_.dit)) total_weight += part.weight;
   std::string corpora;
@@ -388,13 +406,23 @@ std::string DitTask::describe() {
     const data::Corpus& corpus = corpora_.part(i);
     const data::IndexTotals& totals = corpus.totals();
     const double share = corpora_of(config_.dit)[static_cast<std::size_t>(i)].weight / total_weight;
-    const auto clips = static_cast<double>(totals.clips);
+    const data::FilterCounts& filtered = corpora_.filtered(i);
+    const auto clips = static_cast<double>(filtered.kept);
     const double epochs =
         static_cast<double>(config_.steps * config_.dit.global_batch) * share / clips;
     corpora += concat("corpus ", corpus.folder().string(), ": ", totals.clips, " clips, ",
                       100 * share, " % of the samples, ", epochs, " epochs\n");
-    longest = std::max(longest, totals.max_positions / patch);
-    mean += share * static_cast<double>(totals.positions / patch) / clips;
+    if (filtered.kept == totals.clips) {
+      longest = std::max(longest, totals.max_positions / patch);
+      mean += share * static_cast<double>(totals.positions / patch) / clips;
+    } else {
+      corpora += concat("filter: ", filtered.describe(), "\n");
+      for (std::int64_t clip = first; clip < first + filtered.kept; ++clip) {
+        longest = std::max(longest, pool_.tokens(clip));
+        mean += share * static_cast<double>(pool_.tokens(clip)) / clips;
+      }
+    }
+    first += filtered.kept;
   }
   return concat(corpora, "tokens a clip: ", mean, " mean, ", longest,
                 " at most\ntokens a step: ", mean * static_cast<double>(config_.dit.global_batch),

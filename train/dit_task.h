@@ -6,6 +6,7 @@
 #include "data/corpus_mix.h"
 #include "data/loader.h"
 #include "model/dit.h"
+#include "train/clip_encoder.h"
 #include "train/held_out.h"
 #include "train/task.h"
 
@@ -50,6 +51,7 @@ class DitTask : public Task {
   TrainConfig config_;
   launch::Mesh& mesh_;
   model::Dit dit_;
+  std::vector<std::unique_ptr<OnlineEncoder>> encoders_;  // one a corpus
   data::CorpusMix corpora_;
   data::ClipPool pool_;
   model::Objective held_out_objective_;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/config.h"
+#include "data/clip_filter.h"
 #include "data/planner.h"
 #include "launch/mesh.h"
 #include "model/dit_config.h"
@@ -82,6 +83,9 @@ struct CorpusConfig {
 struct DitTaskConfig {
   std::string corpus;
   std::vector<CorpusConfig> corpora;
+  data::ClipFilter filter;
+  std::string vae;
+  std::string media_root;
   std::string bad_records = "stop";
   std::string cache_folder;
   std::int64_t cache_mb = 100000;
@@ -100,6 +104,10 @@ struct DitTaskConfig {
   void visit_fields(Visitor& visit) {
     visit("corpus", corpus, "folder written by encode_dataset");
     visit("corpora", corpora, "several of them, mixed by weight, in the place of corpus");
+    visit("filter", filter, "which of their clips are used, by the scores in the manifest");
+    visit("vae", vae,
+          "VAE folder for clips whose latents are not stored; empty = the name in the corpus");
+    visit("media_root", media_root, "where their sources are looked for; empty = from here");
     visit("bad_records", bad_records,
           "a damaged clip: stop, or replace it by another one with a warning",
           one_of({"stop", "replace"}));
@@ -115,9 +123,10 @@ struct DitTaskConfig {
           at_least(0));
     visit(
         "activation_checkpointing", activation_checkpointing,
-        "full: a block keeps only its inputs and runs again for the backward pass; none: it keeps "
-        "all that backward needs",
-        one_of({"none", "full"}));
+        "full: a block keeps only its inputs and runs again for the backward pass; selective: it "
+        "keeps what linear layers and attention give and makes the rest again; none: it keeps all "
+        "that backward needs",
+        one_of({"none", "selective", "full"}));
     visit(
         "max_tokens_per_pass", max_tokens_per_pass,
         "a rank with more tokens in a step runs them in several passes and adds up the gradients; "

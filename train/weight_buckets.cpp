@@ -205,7 +205,7 @@ launch::Communicator& WeightBuckets::copies_of(const Bucket& bucket) const {
   return bucket.is_cut ? mesh_.replicas() : mesh_.copies();
 }
 
-void WeightBuckets::fill(const model::ParameterVisitor& fill,
+void WeightBuckets::fill(const model::ParameterVisitor& fill_one,
                          const std::vector<at::Tensor>& pieces) const {
   const at::NoGradGuard no_grad;
   for (std::size_t b = 0; b < buckets_.size(); ++b) {
@@ -213,7 +213,7 @@ void WeightBuckets::fill(const model::ParameterVisitor& fill,
     const at::Tensor whole = at::empty({bucket.count}, at::kFloat);
     for (const Member& member : bucket.members) {
       at::Tensor memory = whole.narrow(0, member.begin, member.count).view(member.shape);
-      fill(member.name, memory);
+      fill_one(member.name, memory);
     }
     pieces[b].copy_(whole.narrow(0, bucket.begin, pieces[b].numel()));
   }

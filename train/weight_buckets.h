@@ -71,9 +71,9 @@ class WeightBuckets : public model::WeightGate {
   // Collective.
   using TensorMap = std::map<std::string, at::Tensor>;
   TensorMap gather(const std::vector<at::Tensor>& pieces, bool keep) const;
-  // The reverse: `fill` writes each parameter-shaped tensor of its name, pieces keep their part.
-  void fill(const model::ParameterVisitor& fill, const std::vector<at::Tensor>& pieces) const;
-  void fill_weights(const model::ParameterVisitor& fill);  // collective
+  // The reverse: `fill_one` writes the local tensor of each name, pieces keep their part of it.
+  void fill(const model::ParameterVisitor& fill_one, const std::vector<at::Tensor>& pieces) const;
+  void fill_weights(const model::ParameterVisitor& fill_one);  // collective
 
   void fetch(std::int64_t unit, bool backward) override;
   void release(std::int64_t unit) override;

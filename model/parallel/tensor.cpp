@@ -125,7 +125,7 @@ at::Tensor gather_tokens(const at::Tensor& x_tD, const TokenPlan& plan) {
 
 at::Tensor scatter_linear(const Linear& layer, const at::Tensor& x_TK, const TokenPlan& plan) {
   if (plan.tensor() == nullptr) return layer(x_TK);
-  const at::Tensor y_tD = ScatterTokens::apply(linear(x_TK, layer.weight, {}), plan);
+  const at::Tensor y_tD = ScatterTokens::apply(linear(x_TK, layer.weight, at::Tensor()), plan);
   return y_tD + layer.bias.to(y_tD.scalar_type());
 }
 

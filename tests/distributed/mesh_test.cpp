@@ -30,6 +30,26 @@ TEST(Mesh, GroupsJoinTheRanksThatDifferAlongOneAxis) {
   }
 }
 
+// World ranks of the group, in its order.
+std::vector<std::string> members_of(Communicator& group) {
+  return group.all_gather(std::to_string(world().rank()));
+}
+
+TEST(Mesh, CopiesReplicasAndWeightsCrossTheAxes) {
+  if (world().size() != 4) GTEST_SKIP() << "needs four ranks";
+  const bool odd = world().rank() % 2 == 1;
+  using Ranks = std::vector<std::string>;
+  Mesh by_tensor({1, 1, 2}, world());  // data 2 x tensor 2
+  EXPECT_EQ(members_of(by_tensor.replicas()), odd ? Ranks({"1", "3"}) : Ranks({"0", "2"}));
+  EXPECT_EQ(members_of(by_tensor.copies()), Ranks({"0", "1", "2", "3"}));
+  EXPECT_EQ(by_tensor.num_batches(), 2);
+  EXPECT_EQ(by_tensor.speaks_for_batch(), !odd);
+  Mesh by_shard({2, 2}, world());  // shard 2 x sequence 2
+  const bool second = world().rank() >= 2;
+  EXPECT_EQ(members_of(by_shard.copies()), second ? Ranks({"2", "3"}) : Ranks({"0", "1"}));
+  EXPECT_EQ(members_of(by_shard.weights()), odd ? Ranks({"1", "3"}) : Ranks({"0", "2"}));
+}
+
 TEST(Mesh, RefusesAShardThatDoesNotDivideTheRanksWithTheNumbers) {
   try {
     Mesh mesh({1, 3}, world());

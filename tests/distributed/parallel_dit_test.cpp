@@ -103,7 +103,13 @@ void expect_equals_one_rank(const launch::MeshConfig& config, bool qk_norm) {
     auto& holders = part.is_whole() ? mesh.copies() : mesh.replicas();
     holders.all_reduce_sum(
         std::span<float>(sum.data_ptr<float>(), static_cast<std::size_t>(sum.numel())));
-    expect_near(sum, part.of(expected.gradients[i].second), where + name);
+    const at::Tensor whole = part.of(expected.gradients[i].second);
+    // Softmax does not see what all keys share: without a norm this gradient is only rounding.
+    if (!qk_norm && name.ends_with("to_k.bias")) {
+      EXPECT_LT((sum - whole).norm().item<double>(), 1e-4) << where << name;
+    } else {
+      expect_near(sum, whole, where + name);
+    }
   }
 }
 

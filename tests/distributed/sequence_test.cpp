@@ -62,8 +62,8 @@ void expect_equals_plain_attention(Attend attend, std::int64_t heads,
   std::vector<at::Tensor> whole, mine;
   for (std::uint64_t i = 0; i < 3; ++i) {
     const at::Tensor drawn = draw({tokens, heads, 8}, i).to(type);
-    whole.push_back(drawn.to(at::kDouble).requires_grad_());
     mine.push_back(plan.own(drawn).clone().requires_grad_());
+    whole.push_back(drawn.to(at::kDouble).requires_grad_());
   }
   const at::Tensor weights = draw({tokens, heads, 8}, 9).to(type);
   const at::Tensor expected = plain_attention(whole[0], whole[1], whole[2], lengths);

@@ -68,20 +68,53 @@ TEST(Corpus, FolderWithoutOneIsTheUsersMistake) {
   fs::create_directories(folder / "c");
   EXPECT_THAT(message_of<ConfigError>([&] { Corpus corpus(folder / "c"); }),
               HasSubstr("no corpus.json"));
-  CorpusWriter writer(folder / "c", testing::make_header(), 0, 1, 1000);
+  const CorpusJob job(folder / "c", testing::make_header());
   EXPECT_THAT(message_of<ConfigError>([&] { Corpus corpus(folder / "c", impatient()); }),
               HasSubstr("manifest.jsonl is missing"));
 }
 
 TEST(Corpus, WithoutNullTextSaysSo) {
   const TempFolder folder;
-  CorpusWriter writer(folder / "c", testing::make_header(), 0, 1, 1000);
-  testing::write_clip(writer, testing::make_clip("a", {"red"}));
-  writer.finish_rank();
-  merge_corpus(folder / "c", 1, 0);
+  const CorpusJob job(folder / "c", testing::make_header());
+  PartWriter writer(folder / "c", 0);
+  writer.add(testing::make_clip("a", {}), testing::make_latent("a"), {"i", "k"});
+  writer.publish();
+  merge_corpus(folder / "c", {0}, 0);
   const Corpus corpus(folder / "c", impatient());
   EXPECT_THAT(message_of<DataError>([&] { corpus.text(""); }), HasSubstr("empty caption"));
   EXPECT_THAT(message_of<DataError>([&] { corpus.text("abc"); }), HasSubstr("no text state abc"));
+}
+
+TEST(Corpus, FindsClipsById) {
+  const TempFolder folder;
+  testing::write_corpus(folder / "c", some_clips(11));
+  const Corpus corpus(folder / "c", impatient());
+  for (std::int64_t i = 0; i < 11; ++i) {
+    EXPECT_EQ(to_json(*corpus.find(corpus.clip(i).id)), to_json(corpus.clip(i)));
+  }
+  for (const char* other : {"a", "clip1003b", "zz"}) EXPECT_FALSE(corpus.find(other).has_value());
+}
+
+TEST(Corpus, LatentsThatAreNotStoredAreMade) {
+  const TempFolder folder;
+  const CorpusJob job(folder / "c", testing::make_header());
+  PartWriter writer(folder / "c", 0);
+  writer.add_unstored(testing::make_clip("a", {}), {"i", "k"});
+  writer.publish();
+  merge_corpus(folder / "c", {0}, 0);
+  CorpusOptions options = impatient();
+  const ClipRecord clip = Corpus(folder / "c", options).clip(0);
+  EXPECT_FALSE(clip.is_stored());
+  EXPECT_THAT(message_of<DataError>([&] { Corpus(folder / "c", options).latent(clip); }),
+              HasSubstr("not stored"));
+  int width = 5;
+  options.make_latent = [&](const ClipRecord& record) {
+    return testing::make_latent(record.id, 3, 4, width);
+  };
+  const Corpus corpus(folder / "c", options);
+  EXPECT_EQ(corpus.latent(clip).values, testing::make_latent("a").values);
+  width = 6;
+  EXPECT_THAT(message_of<DataError>([&] { corpus.latent(clip); }), HasSubstr("another shape"));
 }
 
 TEST(Corpus, AShardThatIsCutShortLosesOnlyWhatIsBehindTheCut) {

@@ -246,7 +246,7 @@ TEST_F(LoaderTest, CorporaAreMixedByWeight) {
 
 TEST_F(LoaderTest, HeldOutClipsAreNeverDrawn) {
   testing::write_corpus(folder_ / "d", some_clips(40));
-  const CorpusMix mix({{folder_ / "c"}, {folder_ / "d"}}, {}, 100);  // a tenth: 1 and 4
+  const CorpusMix mix({{folder_ / "c"}, {folder_ / "d"}}, {}, {}, 100);  // a tenth: 1 and 4
   EXPECT_EQ(mix.num_clips(), 16 + 36);
   const auto held_out = mix.held_out();
   ASSERT_EQ(held_out.size(), 5u);
@@ -258,9 +258,9 @@ TEST_F(LoaderTest, HeldOutClipsAreNeverDrawn) {
   EXPECT_EQ(mix.clip(51).id, mix.part(1).clip(39).id);
   EXPECT_EQ(mix.latent(16, mix.clip(16)).id, mix.clip(16).id);
   EXPECT_EQ(mix.pool({1, 1, 1}).size(), 52);
-  EXPECT_EQ(CorpusMix({{folder_ / "d"}}, {}, 2).held_out().size(), 2u);
+  EXPECT_EQ(CorpusMix({{folder_ / "d"}}, {}, {}, 2).held_out().size(), 2u);
   testing::write_corpus(folder_ / "one", some_clips(1));
-  EXPECT_THAT(message_of<ConfigError>([&] { CorpusMix({{folder_ / "one"}}, {}, 1); }),
+  EXPECT_THAT(message_of<ConfigError>([&] { CorpusMix({{folder_ / "one"}}, {}, {}, 1); }),
               HasSubstr("nothing is left to train on"));
 }
 

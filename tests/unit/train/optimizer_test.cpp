@@ -66,6 +66,7 @@ TEST(Optimizer, GradientsOfBackwardLandInTheFlatBuffer) {
   Optimizer optimizer(module, {}, Sharding::kOptimizer, alone);
   for (int repeat = 0; repeat < 2; ++repeat) {  // a step starts from zero
     optimizer.begin_gradients();
+    optimizer.begin_pass(true);
     (module.weight.sum() * 2 + module.bias.sum() * 3).backward();
     optimizer.finish_gradients();
     const auto gradients = optimizer.gradients();
@@ -79,6 +80,7 @@ TEST(Optimizer, ParameterWithoutAGradientKeepsZero) {
   TwoTensors module;
   Optimizer optimizer(module, {}, Sharding::kOptimizer, alone);
   optimizer.begin_gradients();
+  optimizer.begin_pass(true);
   module.bias.sum().backward();
   optimizer.finish_gradients();
   EXPECT_NEAR(optimizer.gradient_norm(), 3, 1e-9);
@@ -88,6 +90,7 @@ TEST(Optimizer, SecondGradientOfAParameterInOneStepIsRefused) {
   TwoTensors module;
   Optimizer optimizer(module, {}, Sharding::kOptimizer, alone);
   optimizer.begin_gradients();
+  optimizer.begin_pass(true);
   (module.weight.sum() + module.bias.sum()).backward();
   EXPECT_ANY_THROW(module.weight.sum().backward());
   optimizer.finish_gradients();
