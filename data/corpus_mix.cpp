@@ -8,9 +8,11 @@
 namespace zoetrope::data {
 
 CorpusMix::CorpusMix(const std::vector<Part>& parts, const CorpusOptions& options,
-                     const ClipFilter& filter) {
+                     const ClipFilter& filter, std::int64_t hold_out) {
   check_filter(filter);
   ZOETROPE_CHECK_CONFIG(!parts.empty(), "no corpus is named");
+  const auto num_parts = static_cast<std::int64_t>(parts.size());
+  const std::int64_t share = (hold_out + num_parts - 1) / num_parts;
   for (const Part& part : parts) {
     CorpusOptions own = options;
     own.make_latent = part.make_latent;
@@ -26,9 +28,15 @@ CorpusMix::CorpusMix(const std::vector<Part>& parts, const CorpusOptions& option
                               " and ", other.dump());
       }
     }
-    Member member{std::move(corpus), part.weight, num_clips_, {}, {clips, {}}};
+    Member member{std::move(corpus), part.weight, num_clips_, {}, {clips, {}}, 0};
     if (!filter.takes_all()) apply(filter, member);
-    num_clips_ += member.filtered.kept;
+    const std::int64_t left = member.filtered.kept;
+    member.num_held_out = std::min(share, std::max<std::int64_t>(1, left / 10));
+    ZOETROPE_CHECK_CONFIG(member.num_held_out < left, "corpus ", part.folder.string(), " has ",
+                          left,
+                          " clip: with validation nothing is left to train on (set "
+                          "validation.every_steps to 0, or validation.corpus)");
+    num_clips_ += left - member.num_held_out;
     members_.push_back(std::move(member));
   }
 }
@@ -46,8 +54,19 @@ void CorpusMix::apply(const ClipFilter& filter, Member& member) {
 }
 
 std::int64_t CorpusMix::number_in(const Member& member, std::int64_t clip) {
-  const std::int64_t number = clip - member.first_clip;
+  const std::int64_t number = clip - member.first_clip + member.num_held_out;
   return member.kept.empty() ? number : member.kept[static_cast<std::size_t>(number)];
+}
+
+std::vector<CorpusMix::HeldOutClip> CorpusMix::held_out() const {
+  std::vector<HeldOutClip> clips;
+  for (const Member& member : members_) {
+    for (std::int64_t i = 0; i < member.num_held_out; ++i) {
+      const std::int64_t number = number_in(member, member.first_clip - member.num_held_out + i);
+      clips.push_back({member.corpus.get(), member.corpus->clip(number)});
+    }
+  }
+  return clips;
 }
 
 const FilterCounts& CorpusMix::filtered(std::int64_t part) const {
@@ -88,7 +107,7 @@ ClipPool CorpusMix::pool(const std::vector<std::int64_t>& patch) const {
   ZOETROPE_CHECK(patch.size() == 3, "a patch of ", patch.size(), " sides");
   std::vector<ClipPool::Part> parts;
   for (const Member& member : members_) {
-    parts.push_back({member.filtered.kept, member.weight});
+    parts.push_back({member.filtered.kept - member.num_held_out, member.weight});
   }
   return {parts, [this, patch](std::int64_t clip) {
             const LatentShape latent = shape(clip);

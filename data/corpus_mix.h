@@ -24,13 +24,20 @@ class CorpusMix {
   // ConfigError when one has no clips, or two differ in what makes latents and text states mean the
   // same: VAE, text encoder, latent channels.
   // Also when the filter leaves nothing of a corpus; with a filter, the manifest is read once.
+  // `hold_out` clips in all, those whose ids come first in each corpus (ids are hashes), at most a
+  // tenth of it but one at least, are left out: they have no number.
   CorpusMix(const std::vector<Part>& parts, const CorpusOptions& options = {},
-            const ClipFilter& filter = {});
+            const ClipFilter& filter = {}, std::int64_t hold_out = 0);
 
   const Json& header() const { return members_.front().corpus->header(); }
   std::int64_t num_clips() const { return num_clips_; }
   std::int64_t num_parts() const { return static_cast<std::int64_t>(members_.size()); }
   const Corpus& part(std::int64_t index) const;
+  struct HeldOutClip {
+    const Corpus* corpus = nullptr;
+    ClipRecord clip;
+  };
+  std::vector<HeldOutClip> held_out() const;
   // Of the filter; all clips are kept without one.
   const FilterCounts& filtered(std::int64_t part) const;
   // Thread-safe; clip 0 .. num_clips - 1.
@@ -50,6 +57,7 @@ class CorpusMix {
     std::int64_t first_clip = 0;
     std::vector<std::int64_t> kept;  // by the filter; empty: all
     FilterCounts filtered;
+    std::int64_t num_held_out = 0;  // the first of those
   };
   static void apply(const ClipFilter& filter, Member& member);
   const Member& member_of(std::int64_t clip) const;

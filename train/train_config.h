@@ -10,9 +10,11 @@
 #include "data/planner.h"
 #include "launch/mesh.h"
 #include "model/dit_config.h"
-#include "model/flow.h"
+#include "model/flow_config.h"
 #include "model/vae_config.h"
 #include "model/vae_loss.h"
+#include "train/condition_mask.h"
+#include "train/watch_config.h"
 
 namespace zoetrope::train {
 
@@ -97,6 +99,7 @@ struct DitTaskConfig {
   data::PlannerConfig planner;
   model::DitConfig model;
   model::FlowConfig flow;
+  ConditionConfig conditions;
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("corpus", corpus, "folder written by encode_dataset");
@@ -131,7 +134,8 @@ struct DitTaskConfig {
         at_least(0));
     visit("planner", planner, "where samples run, and what they cost");
     visit("model", model, "shape of the diffusion transformer");
-    visit("flow", flow, "flow matching");
+    visit("flow", flow, "the objective");
+    visit("conditions", conditions, "parts of a sample that are given clean");
   }
 };
 
@@ -186,6 +190,9 @@ struct TrainConfig {
   std::int64_t log_every_steps = 10;
   launch::MeshConfig mesh;
   OptimizerConfig optimizer;
+  GuardConfig guards;
+  ValidationConfig validation;
+  HardwareConfig hardware;
   CheckpointConfig checkpoint;
   DitTaskConfig dit;
   VaeTaskConfig vae;
@@ -201,6 +208,9 @@ struct TrainConfig {
     visit("log_every_steps", log_every_steps, "steps between lines on the console", at_least(1));
     visit("mesh", mesh, "how the ranks share the work");
     visit("optimizer", optimizer, "AdamW, its schedule and the averaged weights");
+    visit("guards", guards, "what stops a bad step or a failing machine");
+    visit("validation", validation, "loss on held-out samples");
+    visit("hardware", hardware, "what it runs on");
     visit("checkpoint", checkpoint, "when to save and what to keep");
     visit("dit", dit, "task dit: the diffusion transformer");
     visit("vae", vae, "task vae: the video autoencoder");

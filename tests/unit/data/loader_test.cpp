@@ -244,6 +244,26 @@ TEST_F(LoaderTest, CorporaAreMixedByWeight) {
   EXPECT_EQ(num_first, 1024);  // of 4,096
 }
 
+TEST_F(LoaderTest, HeldOutClipsAreNeverDrawn) {
+  testing::write_corpus(folder_ / "d", some_clips(40));
+  const CorpusMix mix({{folder_ / "c"}, {folder_ / "d"}}, {}, {}, 100);  // a tenth: 1 and 4
+  EXPECT_EQ(mix.num_clips(), 16 + 36);
+  const auto held_out = mix.held_out();
+  ASSERT_EQ(held_out.size(), 5u);
+  EXPECT_EQ(held_out[0].clip.id, mix.part(0).clip(0).id);
+  EXPECT_EQ(held_out[4].clip.id, mix.part(1).clip(3).id);
+  EXPECT_EQ(held_out[4].corpus, &mix.part(1));
+  EXPECT_EQ(mix.clip(0).id, mix.part(0).clip(1).id);
+  EXPECT_EQ(mix.clip(16).id, mix.part(1).clip(4).id);
+  EXPECT_EQ(mix.clip(51).id, mix.part(1).clip(39).id);
+  EXPECT_EQ(mix.latent(16, mix.clip(16)).id, mix.clip(16).id);
+  EXPECT_EQ(mix.pool({1, 1, 1}).size(), 52);
+  EXPECT_EQ(CorpusMix({{folder_ / "d"}}, {}, {}, 2).held_out().size(), 2u);
+  testing::write_corpus(folder_ / "one", some_clips(1));
+  EXPECT_THAT(message_of<ConfigError>([&] { CorpusMix({{folder_ / "one"}}, {}, {}, 1); }),
+              HasSubstr("nothing is left to train on"));
+}
+
 TEST_F(LoaderTest, CorporaOfOtherEncodersDoNotMix) {
   testing::write_corpus(folder_ / "d", some_clips(2));
   Json header = testing::make_header();
