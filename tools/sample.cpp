@@ -11,6 +11,7 @@
 #include "data/video_writer.h"
 #include "launch/run_main.h"
 #include "train/generator.h"
+#include "train/vae_options.h"
 
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
@@ -50,6 +51,7 @@ po::options_description own_options() {
       "VAE folder or NAME; default: as trained");
   add("text-encoder", po::value<std::string>()->default_value(""), "likewise");
   add("pack", po::value<int>()->default_value(16), "prompts sampled together");
+  train::add_vae_options(own);
   return own;
 }
 
@@ -122,7 +124,8 @@ int run(int argc, char** argv, launch::Communicator& world) {
   at::set_num_threads(launch::threads_per_rank());
   train::VideoGenerator generator(
       {values["checkpoint"].as<std::string>(), values["weights"].as<std::string>(),
-       values["vae"].as<std::string>(), values["text-encoder"].as<std::string>()});
+       values["vae"].as<std::string>(), values["text-encoder"].as<std::string>(),
+       train::read_vae_options(values)});
   std::vector<train::VideoPrompt> mine;
   for (std::size_t i = world.rank(); i < prompts.size(); i += world.size())
     mine.push_back(prompts[i]);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/files.h"
@@ -36,7 +37,13 @@ class Trainer {
   Optimizer& optimizer() { return *optimizer_; }
 
  private:
+  // Clips and applies an optimiser's gradients, or leaves the step out when they are not finite;
+  // returns their norm. Its step `step` of `steps`.
+  double descend(Optimizer& optimizer, const OptimizerConfig& config, std::int64_t step,
+                 std::int64_t steps);
+  bool has_opponent(std::int64_t step) const { return opponent_ && step >= opponent_->first_step; }
   void load(const std::filesystem::path& checkpoint);
+  void load_opponent(const std::filesystem::path& checkpoint);
   std::filesystem::path choose_checkpoint(const std::string& from);
   void write_run_files();
 
@@ -46,6 +53,8 @@ class Trainer {
   std::unique_ptr<FolderLock> lock_;
   std::unique_ptr<Task> task_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::optional<Opponent> opponent_;
+  std::unique_ptr<Optimizer> opponent_optimizer_;
   std::unique_ptr<MetricsWriter> metrics_;
   std::int64_t steps_done_ = 0;
   std::int64_t skipped_ = 0;
