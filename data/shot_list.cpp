@@ -31,10 +31,10 @@ void add_pieces(ClipRange shot, double max_s, std::vector<ClipRange>& ranges) {
 
 }  // namespace
 
-OrSkip<Timeline> find_shots(VideoReader& reader, const fs::path& path, double start_s,
-                            double end_s) {
+OrSkip<ShotTimeline> find_shots(VideoReader& reader, const fs::path& path, double start_s,
+                                double end_s) {
   ShotSplitter splitter;
-  Timeline timeline;
+  ShotTimeline timeline;
   const auto rate = reader.stream(
       {.path = path, .start_s = start_s, .end_s = end_s, .max_pixels = ShotSplitter::kPixels},
       [&](const RgbPicture& picture) {
@@ -52,7 +52,7 @@ OrSkip<Timeline> find_shots(VideoReader& reader, const fs::path& path, double st
   return timeline;
 }
 
-std::vector<ClipRange> clip_ranges(const Timeline& timeline, bool split_shots, double max_s) {
+std::vector<ClipRange> clip_ranges(const ShotTimeline& timeline, bool split_shots, double max_s) {
   std::vector<ClipRange> ranges;
   double start_s = timeline.start_s;
   if (split_shots) {
@@ -89,12 +89,12 @@ void ShotCache::read(const fs::path& path) {
   }
 }
 
-std::optional<Timeline> ShotCache::find(const std::string& name) const {
+std::optional<ShotTimeline> ShotCache::find(const std::string& name) const {
   const auto found = known_.find(name);
   return found == known_.end() ? std::nullopt : std::optional(found->second);
 }
 
-void ShotCache::add(const std::string& name, const Timeline& timeline) {
+void ShotCache::add(const std::string& name, const ShotTimeline& timeline) {
   known_[name] = timeline;
   std::ofstream out(mine_, std::ios::app);
   out << std::exchange(unfinished_, "")

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,10 +44,19 @@ struct LocalStep {
 // which is the last.
 using BeforePass = std::function<void(bool last)>;
 
+// A second network that learns against the task's module and is thrown away in the end.
+struct Opponent {
+  model::Module* module = nullptr;
+  OptimizerConfig optimizer;
+  std::int64_t first_step = 1;  // of the run; its own schedule and moments begin there
+  model::ParameterVisitor initial_weights;
+};
+
 class Task {
  public:
   virtual ~Task() = default;
   virtual model::Module& module() = 0;
+  virtual std::optional<Opponent> opponent() { return std::nullopt; }
   // Fills one parameter with its fresh value: a pure function of the seed, of one global model on
   // every mesh.
   virtual model::ParameterVisitor initial_weights(std::uint64_t seed) = 0;
@@ -61,6 +71,8 @@ class Task {
   // present weights; the same on every rank, and for any number of them. Collective. Empty: none
   // are held out.
   virtual std::vector<double> validate() { return {}; }
+  // The same for the opponent's loss, on what the last forward_backward made.
+  virtual void opponent_forward_backward(LocalStep&, const BeforePass&) {}
   // The model as a folder that diffusers loads, in fp32. `weights` are the module's present ones as
   // global tensors.
   virtual void save_model(const std::filesystem::path& folder,

@@ -11,6 +11,7 @@
 #include "launch/mesh.h"
 #include "model/dit_config.h"
 #include "model/flow_config.h"
+#include "model/patch_gan.h"
 #include "model/vae_config.h"
 #include "model/vae_loss.h"
 #include "train/condition_mask.h"
@@ -156,6 +157,23 @@ struct CropConfig {
   }
 };
 
+// The discriminator that the VAE plays against.
+struct GanConfig {
+  double weight = 0;
+  std::int64_t start_step = 1;
+  model::PatchGanConfig model;
+  OptimizerConfig optimizer;
+  template <class Visitor>
+  void visit_fields(Visitor& visit) {
+    visit("weight", weight,
+          "of the adversarial loss, on top of the adaptive weight; 0 = no discriminator",
+          at_least(0));
+    visit("start_step", start_step, "first step with the discriminator", at_least(1));
+    visit("model", model, "shape of the discriminator");
+    visit("optimizer", optimizer, "AdamW of the discriminator; its schedule begins at start_step");
+  }
+};
+
 struct VaeTaskConfig {
   std::vector<std::string> videos;
   std::vector<double> video_weights;
@@ -165,6 +183,8 @@ struct VaeTaskConfig {
   std::vector<CropConfig> crops;
   model::VaeConfig model;
   model::VaeLossConfig loss;
+  std::string lpips_weights;
+  GanConfig gan;
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("videos", videos, "folders, lists or files of videos and images");
@@ -177,6 +197,9 @@ struct VaeTaskConfig {
     visit("crops", crops, "kinds of training crops");
     visit("model", model, "shape of the VAE");
     visit("loss", loss, "reconstruction and prior");
+    visit("lpips_weights", lpips_weights,
+          "safetensors with torchvision's VGG16 and the linear layers of LPIPS");
+    visit("gan", gan, "adversarial loss");
   }
 };
 

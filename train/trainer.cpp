@@ -69,6 +69,30 @@ void check_same_model(const Json& now, const fs::path& folder) {
   }
 }
 
+using TensorMap = std::map<std::string, at::Tensor>;
+
+// Adds `tensors` to a checkpoint's file under names that begin with `prefix`.
+void add_with_prefix(TensorMap& file, const std::string& prefix, const TensorMap& tensors) {
+  for (const auto& [name, tensor] : tensors) file[prefix + name] = tensor;
+}
+
+// The tensors of `file` whose names begin with `prefix`, without it.
+TensorMap with_prefix(const TensorMap& file, const std::string& prefix) {
+  TensorMap chosen;
+  for (const auto& [name, tensor] : file) {
+    if (name.starts_with(prefix)) chosen[name.substr(prefix.size())] = tensor;
+  }
+  return chosen;
+}
+
+// AdamW's moments as the tensors of a checkpoint. Collective.
+TensorMap moments_of(const Optimizer& optimizer, bool keep) {
+  TensorMap moments;
+  add_with_prefix(moments, "first.", optimizer.first_moments(keep));
+  add_with_prefix(moments, "second.", optimizer.second_moments(keep));
+  return moments;
+}
+
 }  // namespace
 
 Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
@@ -76,6 +100,12 @@ Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
   task_ = make_task(config, mesh_);
   optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer,
                                            sharding_of(config.mesh.sharding), mesh_);
+  opponent_ = task_->opponent();
+  if (opponent_) {
+    opponent_optimizer_ = std::make_unique<Optimizer>(*opponent_->module, opponent_->optimizer,
+                                                      sharding_of(config.mesh.sharding), mesh_);
+    opponent_optimizer_->fill_weights(opponent_->initial_weights);
+  }
   if (world.rank() == 0) {
     fs::create_directories(config.run.dir);
     lock_ = std::make_unique<FolderLock>(config.run.dir, "train");
@@ -138,24 +168,36 @@ void Trainer::write_run_files() {
 StepMetrics Trainer::step(std::int64_t step) {
   const auto start = Clock::now();
   optimizer_->begin_gradients();
-  const LocalStep local =
-      task_->forward_backward(step, [&](bool last) { optimizer_->begin_pass(last); });
+  LocalStep local = task_->forward_backward(step, [&](bool last) { optimizer_->begin_pass(last); });
   optimizer_->finish_gradients();
+  if (has_opponent(step)) {
+    opponent_optimizer_->begin_gradients();
+    task_->opponent_forward_backward(local,
+                                     [&](bool last) { opponent_optimizer_->begin_pass(last); });
+    opponent_optimizer_->finish_gradients();
+  }
   const LocalStep global = sum_over_ranks(local, world_);
 
   StepMetrics metrics;
   metrics.step = step;
   metrics.lr = learning_rate(config_.optimizer, step, config_.steps);
   metrics.grad_norm = optimizer_->gradient_norm();
-  const double limit = config_.optimizer.max_grad_norm;
-  const double scale = limit > 0 ? std::min(1.0, limit / (metrics.grad_norm + 1e-12)) : 1.0;
   metrics.loss = global.loss;
-  const std::string defect = guard_.judge(metrics.loss, metrics.grad_norm);
-  if (defect.empty()) {
-    optimizer_->update(step, metrics.lr, scale);
-  } else {
+  std::string defect = guard_.judge(metrics.loss, metrics.grad_norm);
+  const double opponent_norm = has_opponent(step) ? opponent_optimizer_->gradient_norm() : 0;
+  if (defect.empty() && !std::isfinite(opponent_norm)) {
+    defect = "gradients of the opponent are not finite";
+  }
+  if (!defect.empty()) {
     ++skipped_;
     report_left_out(defect, local, metrics);
+  } else {
+    descend(*optimizer_, config_.optimizer, metrics.grad_norm, step, config_.steps);
+    if (has_opponent(step)) {
+      const std::int64_t before = opponent_->first_step - 1;
+      descend(*opponent_optimizer_, opponent_->optimizer, opponent_norm, step - before,
+              config_.steps - before);
+    }
   }
   metrics.parts = global.parts;
   metrics.samples = global.samples;
@@ -214,6 +256,13 @@ std::vector<double> Trainer::validate() {
   return loss_by_t;
 }
 
+void Trainer::descend(Optimizer& optimizer, const OptimizerConfig& config, double norm,
+                      std::int64_t step, std::int64_t steps) {
+  const double limit = config.max_grad_norm;
+  const double scale = limit > 0 ? std::min(1.0, limit / (norm + 1e-12)) : 1.0;
+  optimizer.update(step, learning_rate(config, step, steps), scale);
+}
+
 void Trainer::run() {
   const auto is_due = [&](std::int64_t every) {
     return every > 0 && (steps_done_ % every == 0 || steps_done_ == config_.steps);
@@ -239,10 +288,12 @@ void Trainer::run() {
 void Trainer::save(std::int64_t step) {
   const auto start = Clock::now();
   const bool writes = world_.rank() == 0;
-  std::map<std::string, at::Tensor> moments;
-  for (auto& [name, tensor] : optimizer_->first_moments(writes)) moments["first." + name] = tensor;
-  for (auto& [name, tensor] : optimizer_->second_moments(writes))
-    moments["second." + name] = tensor;
+  const TensorMap moments = moments_of(*optimizer_, writes);
+  TensorMap opponent;
+  if (opponent_) {
+    opponent = moments_of(*opponent_optimizer_, writes);
+    add_with_prefix(opponent, "weight.", opponent_optimizer_->weights(writes));
+  }
   const auto weights = optimizer_->weights(writes);
   optimizer_->swap_averages();
   const auto averages = optimizer_->weights(writes);
@@ -253,6 +304,7 @@ void Trainer::save(std::int64_t step) {
           task_->save_model(to / "model", weights);
           task_->save_model(to / "ema", averages);
           model::save_tensors(to / "optimizer.safetensors", moments);
+          if (opponent_) model::save_tensors(to / "opponent.safetensors", opponent);
           write_json(to / "state.json", Json{{"step", step},
                                              {"skipped", skipped_},
                                              {"seed", config_.seed},
@@ -272,18 +324,30 @@ void Trainer::load(const fs::path& checkpoint) {
   optimizer_->fill_weights(model::weights_of(checkpoint / "model", task_->module()));
   optimizer_->fill_averages(model::weights_of(checkpoint / "ema", task_->module()));
   const auto moments = model::load_tensors(checkpoint / "optimizer.safetensors");
-  std::map<std::string, at::Tensor> first, second;
-  for (const auto& [name, tensor] : moments) {
-    if (name.starts_with("first.")) first[name.substr(6)] = tensor;
-    if (name.starts_with("second.")) second[name.substr(7)] = tensor;
-  }
-  optimizer_->load_moments(first, second);
+  optimizer_->load_moments(with_prefix(moments, "first."), with_prefix(moments, "second."));
   const Json state = read_json(checkpoint / "state.json");
   steps_done_ = state.at("step").get<std::int64_t>();
   skipped_ = state.at("skipped").get<std::int64_t>();
   if (state.contains("guard")) guard_.load_state(state.at("guard"));
   if (state.contains("task")) task_->load_state(state.at("task"));
+  if (has_opponent(steps_done_)) load_opponent(checkpoint);
   if (world_.rank() == 0) log_info("resuming from ", checkpoint.string());
+}
+
+void Trainer::load_opponent(const fs::path& checkpoint) {
+  const fs::path file = checkpoint / "opponent.safetensors";
+  ZOETROPE_CHECK_CONFIG(fs::exists(file), "checkpoint ", checkpoint.string(), " of step ",
+                        steps_done_, " has no ", file.filename().string(),
+                        ", but the config has a discriminator since step ", opponent_->first_step);
+  const TensorMap tensors = model::load_tensors(file), weights = with_prefix(tensors, "weight.");
+  opponent_optimizer_->fill_weights([&](const std::string& name, at::Tensor& parameter) {
+    const auto found = weights.find(name);
+    ZOETROPE_CHECK_CONFIG(found != weights.end() && found->second.sizes() == parameter.sizes(),
+                          file.string(), ": ", name, " is missing or has another shape");
+    parameter.copy_(found->second);
+  });
+  opponent_optimizer_->load_moments(with_prefix(tensors, "first."),
+                                    with_prefix(tensors, "second."));
 }
 
 }  // namespace zoetrope::train

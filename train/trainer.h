@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,12 @@ class Trainer {
   launch::Mesh& mesh() { return mesh_; }
 
  private:
+  // Clips gradients of this norm and applies them: step `step` of the optimiser's `steps`.
+  void descend(Optimizer& optimizer, const OptimizerConfig& config, double norm, std::int64_t step,
+               std::int64_t steps);
+  bool has_opponent(std::int64_t step) const { return opponent_ && step >= opponent_->first_step; }
   void load(const std::filesystem::path& checkpoint);
+  void load_opponent(const std::filesystem::path& checkpoint);
   std::filesystem::path choose_checkpoint(const std::string& from);
   void write_run_files();
   void report_left_out(const std::string& reason, const LocalStep& local,
@@ -56,6 +62,8 @@ class Trainer {
   std::unique_ptr<Task> task_;
   std::unique_ptr<Optimizer> optimizer_;
   StepGuard guard_;
+  std::optional<Opponent> opponent_;
+  std::unique_ptr<Optimizer> opponent_optimizer_;
   std::unique_ptr<MetricsWriter> metrics_;
   std::int64_t steps_done_ = 0;
   std::int64_t skipped_ = 0;

@@ -22,7 +22,7 @@ std::vector<double> borders_of(const std::vector<ClipRange>& ranges) {
 }
 
 TEST(ClipRanges, AreTheShotsInPiecesOfEqualLength) {
-  const Timeline timeline{1, 11, {3, 7.5}};
+  const ShotTimeline timeline{1, 11, {3, 7.5}};
   EXPECT_EQ(borders_of(clip_ranges(timeline, true, 0)), (std::vector<double>{3, 7.5, 11}));
   EXPECT_EQ(borders_of(clip_ranges(timeline, false, 0)), (std::vector<double>{11}));
   EXPECT_EQ(borders_of(clip_ranges(timeline, true, 2)),
@@ -32,13 +32,13 @@ TEST(ClipRanges, AreTheShotsInPiecesOfEqualLength) {
 
 class FindShotsTest : public VideoTest {
  protected:
-  Timeline shots_of(const fs::path& path, double start_s = 0, double end_s = 1e9) {
+  ShotTimeline shots_of(const fs::path& path, double start_s = 0, double end_s = 1e9) {
     const auto found = find_shots(reader_, path, start_s, end_s);
     if (skipped(found)) {
       ADD_FAILURE() << std::get<SkipReason>(found).detail;
       return {};
     }
-    return std::get<Timeline>(found);
+    return std::get<ShotTimeline>(found);
   }
   // An animated fractal, a test pattern and colour bars: cuts at 1.2 s and 2 s, the end at 3 s.
   void make_film() const {
@@ -58,11 +58,11 @@ class FindShotsTest : public VideoTest {
 
 TEST_F(FindShotsTest, TellsTheTimesInTheFile) {
   make_film();
-  const Timeline film = shots_of(file("film.mp4"));
+  const ShotTimeline film = shots_of(file("film.mp4"));
   expect_times(film.cuts_s, {1.2, 2.0});
   EXPECT_EQ(film.start_s, 0);
   EXPECT_NEAR(film.end_s, 3, 1e-6);
-  const Timeline part = shots_of(file("film.mp4"), 0.48, 1.8);
+  const ShotTimeline part = shots_of(file("film.mp4"), 0.48, 1.8);
   expect_times(part.cuts_s, {1.2});
   EXPECT_NEAR(part.start_s, 0.48, 1e-6);
   EXPECT_NEAR(part.end_s, 1.8, 1e-6);
@@ -82,7 +82,7 @@ TEST_F(FindShotsTest, ClipsOfTheShotsHoldAllPicturesOnce) {
 
 TEST_F(FindShotsTest, ImagesAreOneClip) {
   make_pattern("-frames:v 1 still.png");
-  const Timeline still = shots_of(file("still.png"));
+  const ShotTimeline still = shots_of(file("still.png"));
   EXPECT_EQ(still.end_s, 0);
   EXPECT_EQ(clip_ranges(still, true, 1).size(), 1u);
 }
@@ -102,7 +102,7 @@ TEST_F(FindShotsTest, FindsTheCutsOfARealClip) {
 }
 
 TEST_F(FindShotsTest, CacheKnowsWhatOtherRanksFound) {
-  const Timeline one{0, 3, {1.2, 2.000001}}, other{0.5, 0.75, {}};
+  const ShotTimeline one{0, 3, {1.2, 2.000001}}, other{0.5, 0.75, {}};
   {
     ShotCache first(folder_, 0), second(folder_, 1);
     first.add("one", one);
