@@ -9,8 +9,10 @@
 #include "data/clip_filter.h"
 #include "data/planner.h"
 #include "launch/mesh.h"
+#include "launch/watchdog.h"
 #include "model/dit_config.h"
 #include "model/flow_config.h"
+#include "model/lora.h"
 #include "model/patch_gan.h"
 #include "model/vae_config.h"
 #include "model/vae_loss.h"
@@ -62,11 +64,24 @@ struct OptimizerConfig {
 struct CheckpointConfig {
   std::int64_t every_steps = 500;
   std::int64_t keep_last = 2;
+  std::int64_t keep_every = 0;
+  bool background = true;
+  std::int64_t max_failures = 3;
+  double max_file_gb = 5;
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("every_steps", every_steps, "a checkpoint every so many steps, and at the end",
           at_least(1));
     visit("keep_last", keep_last, "older checkpoints are removed; 0 = keep all", at_least(0));
+    visit("keep_every", keep_every, "those of every so many steps stay for good; 0 = none",
+          at_least(0));
+    visit("background", background,
+          "training goes on from a copy of the state while a checkpoint is written");
+    visit("max_failures", max_failures,
+          "so many failed checkpoints in a row end the run; fewer are logged as errors",
+          at_least(1));
+    visit("max_file_gb", max_file_gb,
+          "larger sets of weights are spread over several files, GB; 0 = never", at_least(0));
   }
 };
 
@@ -101,6 +116,7 @@ struct DitTaskConfig {
   model::DitConfig model;
   model::FlowConfig flow;
   ConditionConfig conditions;
+  model::LoraConfig lora;
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("corpus", corpus, "folder written by encode_dataset");
@@ -137,6 +153,7 @@ struct DitTaskConfig {
     visit("model", model, "shape of the diffusion transformer");
     visit("flow", flow, "the objective");
     visit("conditions", conditions, "parts of a sample that are given clean");
+    visit("lora", lora, "adapters to train on the frozen weights of init_from");
   }
 };
 
@@ -217,6 +234,8 @@ struct TrainConfig {
   ValidationConfig validation;
   HardwareConfig hardware;
   CheckpointConfig checkpoint;
+  launch::WatchdogConfig watchdog;
+  ProfileConfig profile;
   DitTaskConfig dit;
   VaeTaskConfig vae;
   template <class Visitor>
@@ -235,6 +254,8 @@ struct TrainConfig {
     visit("validation", validation, "loss on held-out samples");
     visit("hardware", hardware, "what it runs on");
     visit("checkpoint", checkpoint, "when to save and what to keep");
+    visit("watchdog", watchdog, "when a job counts as stuck, and ranks as slow");
+    visit("profile", profile, "what is traced");
     visit("dit", dit, "task dit: the diffusion transformer");
     visit("vae", vae, "task vae: the video autoencoder");
   }

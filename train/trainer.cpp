@@ -1,4 +1,4 @@
-// The training loop and its checkpoints.
+// The training loop.
 #include "train/trainer.h"
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "launch/stop_signal.h"
 #include "model/weights.h"
 #include "train/checkpoint.h"
 
@@ -58,45 +59,15 @@ LocalStep sum_over_ranks(LocalStep local, launch::Communicator& world) {
   return local;
 }
 
-void check_same_model(const Json& now, const fs::path& folder) {
-  const Json then = read_json(folder / "config.json");
-  for (const auto& [key, value] : now.items()) {
-    if (key == "latents_mean" || key == "latents_std") continue;  // measured, not chosen
-    ZOETROPE_CHECK_CONFIG(then.contains(key) && then.at(key) == value, "checkpoint ",
-                          folder.string(), " does not fit the config: ", key, " is ",
-                          then.contains(key) ? then.at(key).dump() : "missing", " there and ",
-                          value.dump(), " here");
-  }
-}
-
-using TensorMap = std::map<std::string, at::Tensor>;
-
-// Adds `tensors` to a checkpoint's file under names that begin with `prefix`.
-void add_with_prefix(TensorMap& file, const std::string& prefix, const TensorMap& tensors) {
-  for (const auto& [name, tensor] : tensors) file[prefix + name] = tensor;
-}
-
-// The tensors of `file` whose names begin with `prefix`, without it.
-TensorMap with_prefix(const TensorMap& file, const std::string& prefix) {
-  TensorMap chosen;
-  for (const auto& [name, tensor] : file) {
-    if (name.starts_with(prefix)) chosen[name.substr(prefix.size())] = tensor;
-  }
-  return chosen;
-}
-
-// AdamW's moments as the tensors of a checkpoint. Collective.
-TensorMap moments_of(const Optimizer& optimizer, bool keep) {
-  TensorMap moments;
-  add_with_prefix(moments, "first.", optimizer.first_moments(keep));
-  add_with_prefix(moments, "second.", optimizer.second_moments(keep));
-  return moments;
-}
-
 }  // namespace
 
 Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
-    : config_(config), world_(world), mesh_(config.mesh, world), guard_(config.guards) {
+    : config_(config),
+      world_(world),
+      mesh_(config.mesh, world),
+      guard_(config.guards),
+      stragglers_(config.watchdog.compare_steps, world),
+      profiler_(config.profile, fs::path(config.run.dir) / "profile", world.rank()) {
   task_ = make_task(config, mesh_);
   optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer,
                                            sharding_of(config.mesh.sharding), mesh_);
@@ -111,29 +82,18 @@ Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
     lock_ = std::make_unique<FolderLock>(config.run.dir, "train");
   }
   world.barrier();
+  watchdog_ = std::make_unique<launch::Watchdog>(
+      config.watchdog, fs::path(config.run.dir) / "heartbeats", world.rank(), world.size());
 }
 
 Trainer::~Trainer() = default;
-
-fs::path Trainer::choose_checkpoint(const std::string& from) {
-  if (from != "auto" && from != "none") return resolve_checkpoint(from);
-  auto found = find_checkpoints(config_.run.dir);
-  if (from == "none") {
-    ZOETROPE_CHECK_CONFIG(found.empty(), "run folder ", config_.run.dir, " already has ",
-                          found.size(),
-                          " checkpoints: use --resume auto to go on, or another run.dir");
-    return {};
-  }
-  while (!found.empty() && !verify_checkpoint(found.back().folder)) found.pop_back();
-  return found.empty() ? fs::path() : found.back().folder;
-}
 
 void Trainer::start(const std::string& from) {
   const std::string chosen =
       from_rank_zero(world_, world_.rank() == 0 ? choose_checkpoint(from).string() : "");
   if (!chosen.empty()) {
     load(chosen);
-  } else if (config_.init_from.empty()) {
+  } else if (config_.init_from.empty() || task_->trains_adapters()) {
     optimizer_->fill_weights(task_->initial_weights(static_cast<std::uint64_t>(config_.seed)));
   } else {
     const fs::path weights = find_weights(config_.init_from);
@@ -142,6 +102,11 @@ void Trainer::start(const std::string& from) {
   }
   ZOETROPE_CHECK_CONFIG(steps_done_ <= config_.steps, "checkpoint ", chosen, " is at step ",
                         steps_done_, ", the config ends at ", config_.steps);
+  if (world_.rank() == 0) {
+    remove_unfinished(config_.run.dir);
+    writer_ = std::make_unique<CheckpointWriter>(config_.run.dir, config_.task, config_.checkpoint);
+    require_room();
+  }
   task_->start(steps_done_ + 1);
   optimizer_->begin_gradients();
   task_->rehearse([&](bool last) { optimizer_->begin_pass(last); });
@@ -151,7 +116,7 @@ void Trainer::start(const std::string& from) {
 
 void Trainer::write_run_files() {
   const fs::path folder = config_.run.dir;
-  prune_checkpoints(folder, 0);
+  fs::remove(folder / kStoppedFile);
   write_file_atomically(folder / "config.yaml", print_config(config_, true));
   Json versions = program_versions();
   versions["ranks"] = world_.size();
@@ -169,6 +134,7 @@ StepMetrics Trainer::step(std::int64_t step) {
   const auto start = Clock::now();
   optimizer_->begin_gradients();
   LocalStep local = task_->forward_backward(step, [&](bool last) { optimizer_->begin_pass(last); });
+  stragglers_.add(step, seconds_since(start) - local.data_wait_s, local.data_wait_s);
   optimizer_->finish_gradients();
   if (has_opponent(step)) {
     opponent_optimizer_->begin_gradients();
@@ -264,90 +230,43 @@ void Trainer::descend(Optimizer& optimizer, const OptimizerConfig& config, doubl
 }
 
 void Trainer::run() {
+  while (steps_done_ < config_.steps && !asked_to_stop()) {
+    watchdog_->enter(launch::Phase::kStep, steps_done_ + 1);
+    profiler_.before(steps_done_ + 1);
+    const StepMetrics metrics = step(steps_done_ + 1);
+    ++steps_done_;
+    profiler_.after(steps_done_);
+    if (metrics_) metrics_->write(metrics);
+    finish_step();
+  }
+  if (saved_step_ != steps_done_) save(steps_done_);
+  finish_saving();
+  if (steps_done_ < config_.steps) note_early_stop();
+}
+
+// What is due after some steps: validation, comparison of replicas, a checkpoint.
+void Trainer::finish_step() {
   const auto is_due = [&](std::int64_t every) {
     return every > 0 && (steps_done_ % every == 0 || steps_done_ == config_.steps);
   };
-  while (steps_done_ < config_.steps) {
-    const StepMetrics metrics = step(steps_done_ + 1);
-    ++steps_done_;
-    if (metrics_) metrics_->write(metrics);
-    if (is_due(config_.validation.every_steps)) {
-      const auto start = Clock::now();
-      const std::vector<double> loss_by_t = validate();
-      if (metrics_) metrics_->write_validation(steps_done_, loss_by_t, seconds_since(start));
-    }
-    const bool saves = is_due(config_.checkpoint.every_steps);
-    if (is_due(config_.guards.drift_every_steps) ||
-        (saves && config_.guards.drift_every_steps > 0)) {
-      check_replicas(*optimizer_, mesh_, steps_done_);
-    }
-    if (saves) save(steps_done_);
+  if (is_due(config_.validation.every_steps)) {
+    watchdog_->enter(launch::Phase::kSetup, steps_done_);
+    const auto start = Clock::now();
+    const std::vector<double> loss_by_t = validate();
+    if (metrics_) metrics_->write_validation(steps_done_, loss_by_t, seconds_since(start));
   }
+  const bool saves = is_due(config_.checkpoint.every_steps);
+  if (!saves && is_due(config_.guards.drift_every_steps)) {
+    check_replicas(*optimizer_, mesh_, steps_done_);
+  }
+  if (saves) save(steps_done_);
 }
 
-void Trainer::save(std::int64_t step) {
-  const auto start = Clock::now();
-  const bool writes = world_.rank() == 0;
-  const TensorMap moments = moments_of(*optimizer_, writes);
-  TensorMap opponent;
-  if (opponent_) {
-    opponent = moments_of(*opponent_optimizer_, writes);
-    add_with_prefix(opponent, "weight.", opponent_optimizer_->weights(writes));
-  }
-  const auto weights = optimizer_->weights(writes);
-  optimizer_->swap_averages();
-  const auto averages = optimizer_->weights(writes);
-  optimizer_->swap_averages();
-  if (writes) {
-    const auto folder =
-        publish_checkpoint(config_.run.dir, step, config_.task, [&](const fs::path& to) {
-          task_->save_model(to / "model", weights);
-          task_->save_model(to / "ema", averages);
-          model::save_tensors(to / "optimizer.safetensors", moments);
-          if (opponent_) model::save_tensors(to / "opponent.safetensors", opponent);
-          write_json(to / "state.json", Json{{"step", step},
-                                             {"skipped", skipped_},
-                                             {"seed", config_.seed},
-                                             {"guard", guard_.state()},
-                                             {"context", task_->context()},
-                                             {"task", task_->state()}});
-          write_file_atomically(to / "config.yaml", print_config(config_));
-        });
-    prune_checkpoints(config_.run.dir, config_.checkpoint.keep_last);
-    log_info("checkpoint ", folder.string(), " in ", seconds_since(start), " s");
-  }
-  world_.barrier();
-}
-
-void Trainer::load(const fs::path& checkpoint) {
-  check_same_model(task_->model_config(), checkpoint / "model");
-  optimizer_->fill_weights(model::weights_of(checkpoint / "model", task_->module()));
-  optimizer_->fill_averages(model::weights_of(checkpoint / "ema", task_->module()));
-  const auto moments = model::load_tensors(checkpoint / "optimizer.safetensors");
-  optimizer_->load_moments(with_prefix(moments, "first."), with_prefix(moments, "second."));
-  const Json state = read_json(checkpoint / "state.json");
-  steps_done_ = state.at("step").get<std::int64_t>();
-  skipped_ = state.at("skipped").get<std::int64_t>();
-  if (state.contains("guard")) guard_.load_state(state.at("guard"));
-  if (state.contains("task")) task_->load_state(state.at("task"));
-  if (has_opponent(steps_done_)) load_opponent(checkpoint);
-  if (world_.rank() == 0) log_info("resuming from ", checkpoint.string());
-}
-
-void Trainer::load_opponent(const fs::path& checkpoint) {
-  const fs::path file = checkpoint / "opponent.safetensors";
-  ZOETROPE_CHECK_CONFIG(fs::exists(file), "checkpoint ", checkpoint.string(), " of step ",
-                        steps_done_, " has no ", file.filename().string(),
-                        ", but the config has a discriminator since step ", opponent_->first_step);
-  const TensorMap tensors = model::load_tensors(file), weights = with_prefix(tensors, "weight.");
-  opponent_optimizer_->fill_weights([&](const std::string& name, at::Tensor& parameter) {
-    const auto found = weights.find(name);
-    ZOETROPE_CHECK_CONFIG(found != weights.end() && found->second.sizes() == parameter.sizes(),
-                          file.string(), ": ", name, " is missing or has another shape");
-    parameter.copy_(found->second);
-  });
-  opponent_optimizer_->load_moments(with_prefix(tensors, "first."),
-                                    with_prefix(tensors, "second."));
+// The ranks stop at the same step, whichever of them was asked.
+bool Trainer::asked_to_stop() {
+  std::vector<double> signal = {static_cast<double>(launch::stop_signal())};
+  world_.all_reduce_max(signal);
+  return signal[0] != 0;
 }
 
 }  // namespace zoetrope::train

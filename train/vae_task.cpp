@@ -197,28 +197,16 @@ void VaeTask::measure_latents(model::Vae& vae) {
   vae.set_latent_statistics(to_vector(mean.contiguous()), to_vector(deviation.contiguous()));
 }
 
-void VaeTask::save_model(const std::filesystem::path& folder,
-                         const std::map<std::string, at::Tensor>& weights) {
+model::ModelSnapshot VaeTask::snapshot_model(model::TensorMap weights) {
   model::Vae saved(vae_.config(), at::kCPU);
   saved.visit_parameters(
       "", [&](const std::string& name, at::Tensor& parameter) { parameter = weights.at(name); });
   measure_latents(saved);
-  model::save_vae(saved, folder, at::kFloat);
+  return {model::vae_config_to_json(saved.config()), std::move(weights)};
 }
 
 Json VaeTask::model_config() const {
   return model::vae_config_to_json(config_.vae.model);
-}
-
-std::string VaeTask::describe() {
-  std::string text = concat("compression: ", config_.vae.model.time_stride(), "x",
-                            config_.vae.model.space_stride(), "x", config_.vae.model.space_stride(),
-                            ", ", config_.vae.model.z_dim, " channels\n");
-  for (const CropConfig& crop : config_.vae.crops) {
-    text += concat("crops: ", crop.batch, " of ", crop.frames, "x", crop.height, "x", crop.width,
-                   ", weight ", crop.weight, "\n");
-  }
-  return text;
 }
 
 }  // namespace zoetrope::train

@@ -23,12 +23,10 @@ class VaeTask : public Task {
   void start(std::int64_t first_step) override;
   LocalStep forward_backward(std::int64_t step, const BeforePass& before_pass) override;
   void opponent_forward_backward(LocalStep& local, const BeforePass& before_pass) override;
-  // Measures the latents' mean and deviation with the weights that it saves.
-  void save_model(const std::filesystem::path& folder,
-                  const std::map<std::string, at::Tensor>& weights) override;
+  // Measures the latents' mean and deviation with these weights.
+  model::ModelSnapshot snapshot_model(model::TensorMap weights) override;
   Json model_config() const override;
   Json context() const override { return Json::object(); }
-  std::string describe() override;
 
  private:
   std::size_t draw_kind(std::int64_t step) const;

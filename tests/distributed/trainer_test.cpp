@@ -299,6 +299,7 @@ TEST_F(DataParallel, CheckpointMovesBetweenAnyTwoMeshesExactly) {
       trainer.start("none");
       for (int step = 1; step <= 3; ++step) trainer.step(step);
       trainer.save(3);
+      trainer.finish_saving();
     }
     const fs::path checkpoint = fs::path(config.run.dir) / "checkpoints/step_00000003";
     const std::string hashes = all_hashes(checkpoint);
@@ -309,6 +310,7 @@ TEST_F(DataParallel, CheckpointMovesBetweenAnyTwoMeshesExactly) {
       Trainer trainer(config, ranks);
       trainer.start(checkpoint.string());
       trainer.save(3);
+      trainer.finish_saving();
       EXPECT_EQ(all_hashes(fs::path(config.run.dir) / "checkpoints/step_00000003"), hashes)
           << name_of(all[from]) << " to " << name_of(to);
       return trainer.step(4).loss;
