@@ -145,7 +145,7 @@ class EncodingJob {
         const double end_s = item.end_s > 0 ? item.end_s : std::numeric_limits<double>::infinity();
         const auto found = data::find_shots(reader_, item.path, item.start_s, end_s);
         if (skipped(found)) return whole;
-        timeline = std::get<data::Timeline>(found);
+        timeline = std::get<data::ShotTimeline>(found);
         cache.add(name, *timeline);
       }
       const auto ranges = data::clip_ranges(*timeline, splits(item), settings_.max_seconds);

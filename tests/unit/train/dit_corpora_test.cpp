@@ -48,7 +48,8 @@ std::vector<double> losses(const TrainConfig& config, int steps = 4) {
   }
   task.start(0);
   std::vector<double> result;
-  for (int step = 0; step < steps; ++step) result.push_back(task.forward_backward(step, [](bool) {}).loss);
+  for (int step = 0; step < steps; ++step)
+    result.push_back(task.forward_backward(step, [](bool) {}).loss);
   return result;
 }
 
