@@ -75,6 +75,12 @@ fs::path folder_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
+int open_lock(const fs::path& folder) {
+  int fd = ::open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  ZOETROPE_CHECK(fd >= 0, "cannot lock ", folder, ": ", system_reason(errno));
+  return fd;
+}
+
 // Where shipped weights of this name are, or would be.
 fs::path shipped_weights(const std::string& name) {
   return shipped_folder("model") / "pretrained" / name;
@@ -121,6 +127,45 @@ void FileWriter::write(std::string_view text) {
 void FileWriter::close() {
   int status = ::close(std::exchange(fd_, -1));
   ZOETROPE_CHECK(status == 0, "cannot write ", path_, ": ", system_reason(errno));
+}
+
+FileReader::FileReader(const fs::path& path) : path_(path) {
+  do {
+    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  } while (fd_ < 0 && errno == EINTR);
+  ZOETROPE_CHECK_DATA(fd_ >= 0, "cannot open ", path.string(), ": ", system_reason(errno));
+  struct stat info {};
+  if (::fstat(fd_, &info) == 0 && S_ISREG(info.st_mode)) {
+    size_ = static_cast<std::uint64_t>(info.st_size);
+    return;
+  }
+  ::close(std::exchange(fd_, -1));
+  throw DataError(concat(path.string(), " is not a file"));
+}
+
+FileReader::~FileReader() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+FileReader::FileReader(const FileReader& other)
+    : path_(other.path_), size_(other.size_), fd_(::fcntl(other.fd_, F_DUPFD_CLOEXEC, 0)) {
+  ZOETROPE_CHECK(fd_ >= 0, "cannot open ", path_.string(), " again: ", system_reason(errno));
+}
+
+FileReader::FileReader(FileReader&& other) noexcept
+    : path_(std::move(other.path_)), size_(other.size_), fd_(std::exchange(other.fd_, -1)) {}
+
+void FileReader::read(std::uint64_t offset, std::span<std::byte> bytes) const {
+  ZOETROPE_CHECK_DATA(offset <= size_ && bytes.size() <= size_ - offset, path_.string(), ": bytes ",
+                      offset, " to ", offset + bytes.size(), " are beyond its end at ", size_);
+  while (!bytes.empty()) {
+    const ssize_t count = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    ZOETROPE_CHECK_DATA(count > 0, "cannot read ", path_.string(), " at byte ", offset, ": ",
+                        count == 0 ? "it has become shorter" : system_reason(errno));
+    offset += static_cast<std::uint64_t>(count);
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+  }
 }
 
 void write_file_atomically(const fs::path& path, std::string_view bytes) {
@@ -207,15 +252,24 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-FolderLock::FolderLock(const fs::path& folder, const std::string& purpose) {
-  fs::path path = folder / ".lock";
-  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  ZOETROPE_CHECK(fd_ >= 0, "cannot lock ", folder, ": ", system_reason(errno));
+FolderLock::FolderLock(const fs::path& folder, const std::string& purpose)
+    : fd_(open_lock(folder)) {
   if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
   int code = errno;
   ::close(std::exchange(fd_, -1));
   ZOETROPE_CHECK_CONFIG(code != EWOULDBLOCK, "another ", purpose, " writes to ", folder,
-                        " (it holds ", path, ")");
+                        " (it holds ", folder / ".lock", ")");
+  throw Error(concat("cannot lock ", folder, ": ", system_reason(code)));
+}
+
+FolderLock::FolderLock(const fs::path& folder) : fd_(open_lock(folder)) {
+  int status = 0;
+  do {
+    status = ::flock(fd_, LOCK_EX);
+  } while (status != 0 && errno == EINTR);
+  if (status == 0) return;
+  int code = errno;
+  ::close(std::exchange(fd_, -1));
   throw Error(concat("cannot lock ", folder, ": ", system_reason(code)));
 }
 

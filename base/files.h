@@ -40,6 +40,25 @@ class FileWriter {
   int fd_ = -1;
 };
 
+// Reads pieces of a file at offsets; each piece is one system call where the system allows it.
+// Thread-safe; a copy has a descriptor of its own. DataError with path and reason: not a file, a
+// piece beyond the end, a failing disk.
+class FileReader {
+ public:
+  explicit FileReader(const std::filesystem::path& path);
+  ~FileReader();
+  FileReader(const FileReader& other);
+  FileReader(FileReader&& other) noexcept;
+  FileReader& operator=(const FileReader&) = delete;
+  std::uint64_t size() const { return size_; }  // when it was opened
+  void read(std::uint64_t offset, std::span<std::byte> bytes) const;
+
+ private:
+  std::filesystem::path path_;
+  std::uint64_t size_ = 0;
+  int fd_ = -1;
+};
+
 void fsync_path(const std::filesystem::path& path);  // a file or a folder
 
 // XXH3-128 as 32 hex digits.
@@ -68,6 +87,7 @@ class MappedFile {
 class FolderLock {
  public:
   FolderLock(const std::filesystem::path& folder, const std::string& purpose);
+  explicit FolderLock(const std::filesystem::path& folder);  // waits until nobody holds it
   ~FolderLock();
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;

@@ -28,6 +28,7 @@ enum class Purpose : std::uint32_t {
   kShapes = 10,
   kCondition = 11,
   kTest = 12,
+  kReplacement = 13,
 };
 
 // A stream of numbers for one (seed, purpose, step, sample). Copyable; cheap to make.

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "data/clip_scores.h"
 
 namespace zoetrope::data {
 namespace {
@@ -42,6 +43,13 @@ class FieldReader {
     return result;
   }
 
+  std::int64_t offset(const char* name) const {
+    const Json& value = field(name);
+    ZOETROPE_CHECK_DATA(value.is_number_integer() && value.get<std::int64_t>() >= 0, place_, ": \"",
+                        name, "\" is ", value.dump(), ", expected an integer >= 0");
+    return value.get<std::int64_t>();
+  }
+
   int integer(const char* name, int min) const {
     const double value = number(name);
     ZOETROPE_CHECK_DATA(
@@ -63,6 +71,22 @@ class FieldReader {
     return result;
   }
 
+  bool has(const char* name) const { return json_.contains(name); }
+
+  // Names and finite numbers; nothing when it is not there.
+  std::map<std::string, double> numbers(const char* name) const {
+    std::map<std::string, double> result;
+    if (!has(name)) return result;
+    ZOETROPE_CHECK_DATA(json_[name].is_object(), place_, ": \"", name, "\" is a ",
+                        json_[name].type_name(), ", not an object");
+    for (const auto& [key, value] : json_[name].items()) {
+      ZOETROPE_CHECK_DATA(value.is_number() && std::isfinite(value.get<double>()), place_, ": \"",
+                          name, "\", \"", key, "\" is no finite number");
+      result[key] = value.get<double>();
+    }
+    return result;
+  }
+
  private:
   const Json& field(const char* name) const {
     const auto found = json_.find(name);
@@ -77,23 +101,30 @@ class FieldReader {
 }  // namespace
 
 Json to_json(const ClipRecord& record) {
-  return Json{{"id", record.id},
-              {"source", record.source},
-              {"content_hash", record.content_hash},
-              {"start_s", record.start_s},
-              {"end_s", record.end_s},
-              {"fps", record.fps},
-              {"frames", record.frames},
-              {"height", record.height},
-              {"width", record.width},
-              {"rotation_deg", record.rotation_deg},
-              {"latent_channels", record.latent_channels},
-              {"latent_frames", record.latent_frames},
-              {"latent_height", record.latent_height},
-              {"latent_width", record.latent_width},
-              {"shard", record.shard},
-              {"captions", record.captions},
-              {"text_ids", record.text_ids}};
+  Json json{{"id", record.id},
+            {"source", record.source},
+            {"content_hash", record.content_hash},
+            {"start_s", record.start_s},
+            {"end_s", record.end_s},
+            {"fps", record.fps},
+            {"frames", record.frames},
+            {"height", record.height},
+            {"width", record.width},
+            {"rotation_deg", record.rotation_deg},
+            {"latent_channels", record.latent_channels},
+            {"latent_frames", record.latent_frames},
+            {"latent_height", record.latent_height},
+            {"latent_width", record.latent_width},
+            {"shard", record.shard},
+            {"shard_offset", record.shard_offset},
+            {"captions", record.captions},
+            {"text_ids", record.text_ids}};
+  if (!record.scores.empty()) json["scores"] = record.scores;
+  if (!record.camera.empty()) json["camera"] = record.camera;
+  if (!record.look.empty()) json["look"] = record.look;
+  if (!record.list_scores.empty()) json["list_scores"] = record.list_scores;
+  if (!record.duplicate_of.empty()) json["duplicate_of"] = record.duplicate_of;
+  return json;
 }
 
 ClipRecord clip_from_json(const Json& json, const std::string& place) {
@@ -113,11 +144,25 @@ ClipRecord clip_from_json(const Json& json, const std::string& place) {
   record.latent_frames = read.integer("latent_frames", 1);
   record.latent_height = read.integer("latent_height", 1);
   record.latent_width = read.integer("latent_width", 1);
-  record.shard = read.record_name("shard");
+  record.shard = read.text("shard");
+  record.shard_offset = read.offset("shard_offset");
   record.captions = read.texts("captions");
   record.text_ids = read.texts("text_ids");
+  record.scores = read.numbers("scores");
+  record.list_scores = read.numbers("list_scores");
+  if (read.has("camera")) record.camera = read.text("camera");
+  if (read.has("look")) record.look = read.text("look");
+  if (read.has("duplicate_of")) record.duplicate_of = read.record_name("duplicate_of");
+  ZOETROPE_CHECK_DATA(record.look.empty() ||
+                          (record.look.size() == kLookDigits &&
+                           record.look.find_first_not_of("0123456789abcdef") == std::string::npos),
+                      place, ": \"look\" is not ", kLookDigits, " hexadecimal digits: \"",
+                      record.look, "\"");
   ZOETROPE_CHECK_DATA(record.end_s >= record.start_s, place, ": \"end_s\" ", record.end_s,
                       " is before \"start_s\" ", record.start_s);
+  ZOETROPE_CHECK_DATA(record.is_stored() ? is_record_name(record.shard) : record.shard_offset == 0,
+                      place, ": \"shard\" is not a valid name: \"", record.shard, "\", at ",
+                      record.shard_offset);
   ZOETROPE_CHECK_DATA(record.captions.size() == record.text_ids.size(), place, ": ",
                       record.captions.size(), " captions but ", record.text_ids.size(),
                       " text_ids");

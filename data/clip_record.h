@@ -2,6 +2,8 @@
 // captions.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +17,12 @@ struct LatentRecord {
   std::string id;
   int channels = 0, frames = 0, height = 0, width = 0;
   std::vector<float> values;
+};
+
+// Shape of a clip's latents.
+struct LatentShape {
+  int channels = 0, frames = 0, height = 0, width = 0;
+  bool operator==(const LatentShape&) const = default;
 };
 
 // Hidden states of one caption, [length, width], true length only.
@@ -34,10 +42,19 @@ struct ClipRecord {
   double fps = 0;
   int frames = 0, height = 0, width = 0, rotation_deg = 0;  // of the pixels encoded
   int latent_channels = 0, latent_frames = 0, latent_height = 0, latent_width = 0;
-  std::string shard;  // file name under latents/
+  std::string shard;              // file name under latents/; empty: latents are made when needed
+  std::int64_t shard_offset = 0;  // of its values in that file, bytes
   std::vector<std::string> captions;
-  std::vector<std::string> text_ids;  // TextRecord ids, one per caption
+  std::vector<std::string> text_ids;          // TextRecord ids, one per caption
+  std::map<std::string, double> scores;       // of the pixels, see data/clip_scores.h
+  std::string camera, look;                   // likewise; "" where there are none
+  std::map<std::string, double> list_scores;  // as the user's list had them
+  std::string duplicate_of;  // id of the clip that it looks like; set when the corpus is merged
+  bool is_stored() const { return !shard.empty(); }
   bool is_image() const { return frames == 1; }
+  LatentShape latent_shape() const {
+    return {latent_channels, latent_frames, latent_height, latent_width};
+  }
 };
 
 Json to_json(const ClipRecord& record);

@@ -1,13 +1,12 @@
-// One part at a time: text shard, then latent shard, then the journal that makes both count.
+// A part: text shard, then latent shard, then the journal that makes both count.
 #include "data/corpus_writer.h"
 
 #include <algorithm>
-#include <optional>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "data/shard.h"
 
 namespace zoetrope::data {
@@ -15,141 +14,150 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The number behind "r00012" or "p00012", or nothing.
-std::optional<std::int64_t> numbered(const std::string& name, char letter) {
-  if (name.size() < 6 || name.size() > 16 || name.front() != letter ||
-      name.find_first_not_of("0123456789", 1) != std::string::npos) {
-    return std::nullopt;
+fs::path job_file(const fs::path& folder) {
+  return folder / "records" / "job.json";
+}
+
+fs::path ticket_file(const fs::path& folder) {
+  return folder / "records" / "next.txt";
+}
+
+const fs::path& with_folders(const fs::path& folder) {
+  for (const char* name : {"latents", "text", "records"}) fs::create_directories(folder / name);
+  return folder;
+}
+
+// Why a part must be made again; empty when it is whole.
+std::string damage_of(const fs::path& folder, const fs::path& journal, bool verify) {
+  try {
+    for (const ShardEntry& shard : read_part(journal).shards) {
+      const std::string wrong = shard_damage(folder, shard, verify, 0);
+      if (!wrong.empty()) return shard.file + " " + wrong;
+    }
+    return "";
+  } catch (const DataError& error) {
+    return error.what();
   }
-  return std::stoll(name.substr(1));
 }
 
-bool is_temporary(const fs::path& path) {
-  return path.extension() == ".tmp";
+// Journals last, so that a kill in between leaves no journal without its shards.
+void remove_unfinished(const fs::path& folder, bool verify) {
+  for (const auto& [number, journal] : list_parts(folder)) {
+    const std::string damage = damage_of(folder, journal, verify);
+    if (damage.empty()) continue;
+    log_warn("corpus ", folder.string(), ": ", damage, "; part ", number, " is made anew");
+    fs::remove(journal);
+  }
+  for (const char* kind : {"latents", "text", "records"}) {
+    for (const auto& entry : fs::directory_iterator(folder / kind)) {
+      const fs::path name = entry.path().filename();
+      const bool is_orphan = name.extension() == ".h5" &&
+                             !fs::exists(folder / "records" / (name.stem().string() + ".jsonl"));
+      if (name.extension() == ".tmp" || is_orphan) fs::remove(entry.path());
+    }
+  }
 }
 
-// What a journal line says of a clip, whichever shard holds it.
-std::string line_hash(ClipRecord clip) {
-  clip.shard.clear();
-  return hash_text(to_json(clip).dump(-1, ' ', false, Json::error_handler_t::replace));
-}
-
-ClipRecord without_source(ClipRecord clip) {
-  clip.source.clear();
-  clip.captions.clear();
-  clip.text_ids.clear();
-  return clip;
+std::string hash_inputs(const std::vector<WorkItem>& items, std::int64_t shard_bytes) {
+  Json rows = Json::array({shard_bytes});
+  for (const WorkItem& item : items) {
+    rows.push_back(Json{item.source, item.captions, item.origin.item, item.origin.key, item.bytes});
+  }
+  return hash_text(rows.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace
 
-struct CorpusWriter::Impl {
+CorpusJob::CorpusJob(const fs::path& folder, Json header, bool verify)
+    : folder_(folder), lock_(with_folders(folder), "encode_dataset") {
+  header["format"] = kCorpusFormat;
+  if (fs::exists(folder / "corpus.json")) {
+    check_same_origin(read_corpus_header(folder), header, folder);
+  } else {
+    write_json(folder / "corpus.json", header);
+  }
+  remove_unfinished(folder, verify);
+}
+
+void CorpusJob::begin(const std::vector<WorkItem>& items, std::int64_t shard_bytes,
+                      bool retry_rejects) {
+  fs::remove(ticket_file(folder_));
+  const std::string inputs = hash_inputs(items, shard_bytes);
+  if (!retry_rejects && fs::exists(job_file(folder_)) &&
+      read_json(job_file(folder_)).value("inputs", "") == inputs) {
+    return;
+  }
+  const auto parts = list_parts(folder_);
+  const std::int64_t first_part = parts.empty() ? 0 : parts.rbegin()->first + 1;
+  write_json(job_file(folder_),
+             {{"first_part", first_part}, {"inputs", inputs}, {"retry_rejects", retry_rejects}});
+}
+
+void CorpusJob::check_room(std::int64_t bytes) const {
+  constexpr double kMargin = 1.2;
+  const auto free = static_cast<double>(fs::space(folder_).available);
+  ZOETROPE_CHECK_CONFIG(free >= kMargin * static_cast<double>(bytes), folder_.string(),
+                        ": the corpus needs about ", bytes >> 20,
+                        " MiB more, and a fifth of that to spare; the disk has ",
+                        static_cast<std::int64_t>(free) >> 20, " MiB free");
+}
+
+EncodePlan read_plan(const fs::path& folder, const std::vector<WorkItem>& items,
+                     std::int64_t shard_bytes) {
+  const Json job = read_json(job_file(folder));
+  const auto first = job.find("first_part");
+  ZOETROPE_CHECK_DATA(first != job.end() && first->is_number_integer() && *first >= 0,
+                      job_file(folder).string(), ": \"first_part\" is missing or not a count");
+  const bool retry_rejects = job.value("retry_rejects", false);
+  EncodePlan plan{read_known_parts(folder, first->get<std::int64_t>(), retry_rejects), {}};
+  plan.parts = cut_parts(items, plan.known, shard_bytes);
+  return plan;
+}
+
+bool is_published(const fs::path& folder, std::int64_t part) {
+  return fs::exists(folder / "records" / (part_name(part) + ".jsonl"));
+}
+
+std::int64_t take_ticket(const fs::path& folder) {
+  const FolderLock lock(folder / "records");
+  const fs::path path = ticket_file(folder);
+  const std::int64_t ticket = fs::exists(path) ? std::stoll(read_file(path)) : 0;
+  FileWriter out(path);  // begin() removes it: it need not survive a crash
+  out.write(std::to_string(ticket + 1));
+  out.close();
+  return ticket;
+}
+
+struct PartWriter::Impl {
   fs::path folder;
-  int rank, num_ranks;
-  std::int64_t shard_limit_bytes;
-  fs::path records;  // of this rank
-  std::optional<FolderLock> lock;
-  std::unordered_map<std::string, ClipRecord> known_clips;  // without source and captions
-  std::unordered_set<std::string> known_lines, text_ids;
-  std::int64_t part_index = 0;
-  bool finished = false;
+  std::int64_t number;
+  std::string shard_name;
+  bool published = false;
   Part part;
+  std::unordered_set<std::string> clip_ids, text_ids;
   std::unique_ptr<ShardWriter> latents, texts;
-  RankFinish finish;
 
-  Impl(const fs::path& target, Json header, int my_rank, int ranks, std::int64_t limit)
-      : folder(target), rank(my_rank), num_ranks(ranks), shard_limit_bytes(limit) {
-    ZOETROPE_CHECK(rank >= 0 && rank < num_ranks, "rank ", rank, " of ", num_ranks);
-    ZOETROPE_CHECK_CONFIG(limit > 0, "shard limit is ", limit, " bytes, expected more than 0");
-    records = folder / "records" / rank_name(rank);
-    for (const fs::path& path : {folder / "latents", folder / "text", records}) {
-      fs::create_directories(path);
-    }
-    // Two jobs meet at some rank's lock before they touch the same file.
-    lock.emplace(rank == 0 ? folder : records, "encode_dataset");
-    open_header(std::move(header));
-    fs::remove(records / "finished.json");
-    read_journals();
-    remove_leftovers();
-  }
-
-  void open_header(Json header) {
-    header["format"] = kCorpusFormat;
-    if (fs::exists(folder / "corpus.json")) {
-      check_same_origin(read_corpus_header(folder), header, folder);
-    } else if (rank == 0) {
-      write_json(folder / "corpus.json", header);
-    }
-  }
-
-  void read_journals() {
-    for (const auto& entry : fs::recursive_directory_iterator(folder / "records")) {
-      if (entry.path().extension() != ".jsonl") continue;
-      const Part known = read_part(entry.path());
-      for (const ClipRecord& clip : known.clips) {
-        known_clips.emplace(clip.id, without_source(clip));
-        known_lines.insert(line_hash(clip));
-      }
-      for (const TextEntry& text : known.texts) text_ids.insert(text.id);
-      const auto index = numbered(entry.path().stem().string(), 'p');
-      if (index && entry.path().parent_path() == records) {
-        part_index = std::max(part_index, *index + 1);
-      }
-    }
-  }
-
-  // This rank's, and on rank 0 also those of ranks that this job does not have.
-  bool is_mine(const std::string& owner) const {
-    const auto number = numbered(owner, 'r');
-    return number && (*number == rank || (rank == 0 && *number >= num_ranks));
-  }
-
-  void remove_leftovers() const {
-    for (const char* kind : {"latents", "text"}) {
-      for (const auto& entry : fs::directory_iterator(folder / kind)) {
-        const std::string name = entry.path().filename().string();  // r00000_p00000.h5
-        const std::size_t cut = name.find('_');
-        if (cut == std::string::npos || !is_mine(name.substr(0, cut))) continue;
-        const std::string part_stem = name.substr(cut + 1, name.find('.') - cut - 1);
-        const fs::path journal = folder / "records" / name.substr(0, cut) / (part_stem + ".jsonl");
-        if (is_temporary(entry.path()) || !fs::exists(journal)) fs::remove(entry.path());
-      }
-    }
-    for (const auto& owner : fs::directory_iterator(folder / "records")) {
-      if (!is_mine(owner.path().filename().string())) continue;
-      for (const auto& entry : fs::directory_iterator(owner.path())) {
-        if (is_temporary(entry.path())) fs::remove(entry.path());
-      }
-    }
-  }
-
-  std::string shard_name() const { return rank_name(rank) + "_" + part_name(part_index) + ".h5"; }
+  Impl(const fs::path& target, std::int64_t part_number)
+      : folder(target), number(part_number), shard_name(part_name(part_number) + ".h5") {}
 
   ShardWriter& open(std::unique_ptr<ShardWriter>& writer, const char* kind) const {
-    ZOETROPE_CHECK(!finished, "corpus ", folder.string(), ": added after finish_rank()");
-    if (!writer) writer = std::make_unique<ShardWriter>(folder / kind / shard_name());
+    ZOETROPE_CHECK(!published, "corpus ", folder.string(), ": part ", number, " is published");
+    if (!writer) writer = std::make_unique<ShardWriter>(folder / kind / shard_name);
     return *writer;
   }
 
-  void check_texts(const ClipRecord& clip) const {
-    ZOETROPE_CHECK(clip.captions.size() == clip.text_ids.size(), "clip ", clip.id, " has ",
-                   clip.captions.size(), " captions but ", clip.text_ids.size(), " text ids");
-    for (const std::string& id : clip.text_ids) {
-      ZOETROPE_CHECK(has_text(id), "clip ", clip.id, ": text ", id, " was not added before it");
-    }
-  }
-
-  bool has_text(const std::string& id) const { return text_ids.count(id) != 0; }
-
-  void note(ClipRecord clip) {
+  static void check(const ClipRecord& clip) {
     clip_from_json(to_json(clip), concat("clip ", clip.id, " of ", clip.source));
-    if (!known_lines.insert(line_hash(clip)).second) return;
-    part.clips.push_back(std::move(clip));
   }
 
-  void add(ClipRecord clip, const LatentRecord& latent) {
-    ZOETROPE_CHECK_DATA(known_clips.count(clip.id) == 0, "clip ", clip.id,
-                        " is already in the corpus");
+  void add_text(const TextRecord& text) {
+    ZOETROPE_CHECK_DATA(text_ids.insert(text.id).second, "text ", text.id,
+                        " is already in this part");
+    const std::int64_t offset = open(texts, "text").add(text);
+    part.texts.push_back({text.id, shard_name, text.length, text.width, offset});
+  }
+
+  void add(ClipRecord clip, const LatentRecord& latent, const Origin& origin) {
     ZOETROPE_CHECK_DATA(
         latent.id == clip.id && latent.channels == clip.latent_channels &&
             latent.frames == clip.latent_frames && latent.height == clip.latent_height &&
@@ -157,38 +165,23 @@ struct CorpusWriter::Impl {
         "clip ", clip.id, " of ", clip.latent_channels, "x", clip.latent_frames, "x",
         clip.latent_height, "x", clip.latent_width, " does not fit latent ", latent.id, " of ",
         latent.channels, "x", latent.frames, "x", latent.height, "x", latent.width);
-    check_texts(clip);
-    open(latents, "latents").add(latent);
-    clip.shard = shard_name();
-    known_clips.emplace(clip.id, without_source(clip));
-    note(std::move(clip));
-    publish_when_full();
+    refuse_twice(clip.id);
+    clip.shard_offset = open(latents, "latents").add(latent);
+    clip.shard = shard_name;
+    check(clip);
+    part.clips.push_back({origin, std::move(clip)});
   }
 
-  void add_source(ClipRecord clip) {
-    ZOETROPE_CHECK(!finished, "corpus ", folder.string(), ": added after finish_rank()");
-    const auto found = known_clips.find(clip.id);
-    ZOETROPE_CHECK(found != known_clips.end(), "clip ", clip.id, " is not in the corpus yet");
-    check_texts(clip);
-    ClipRecord again = found->second;
-    again.source = std::move(clip.source);
-    again.captions = std::move(clip.captions);
-    again.text_ids = std::move(clip.text_ids);
-    note(std::move(again));
+  void refuse_twice(const std::string& id) {
+    ZOETROPE_CHECK_DATA(clip_ids.insert(id).second, "clip ", id, " is already in this part");
   }
 
-  void add_text(const TextRecord& text) {
-    ZOETROPE_CHECK_DATA(!has_text(text.id), "text ", text.id, " is already in the corpus");
-    open(texts, "text").add(text);
-    text_ids.insert(text.id);
-    part.texts.push_back({text.id, shard_name(), text.length, text.width});
-    publish_when_full();
-  }
-
-  // Clips follow their texts, so these lie in the same part or an earlier one.
-  void publish_when_full() {
-    const std::int64_t bytes = (latents ? latents->bytes() : 0) + (texts ? texts->bytes() : 0);
-    if (bytes >= shard_limit_bytes) publish();
+  void add_line(std::vector<PartClip>& lines, ClipRecord clip, const Origin& origin) const {
+    ZOETROPE_CHECK(!published, "corpus ", folder.string(), ": part ", number, " is published");
+    clip.shard.clear();
+    clip.shard_offset = 0;
+    check(clip);
+    lines.push_back({origin, std::move(clip)});
   }
 
   void close(std::unique_ptr<ShardWriter>& writer, const std::string& kind) {
@@ -196,57 +189,42 @@ struct CorpusWriter::Impl {
     const std::int64_t num_records = writer->num_records();
     writer->close();
     writer.reset();
-    const std::string file = kind + "/" + shard_name();
+    const std::string file = kind + "/" + shard_name;
     part.shards.push_back({file, num_records,
                            static_cast<std::int64_t>(fs::file_size(folder / file)),
                            hash_file(folder / file)});
   }
 
   void publish() {
-    if (part.clips.empty() && part.texts.empty()) return;
+    ZOETROPE_CHECK(!published, "corpus ", folder.string(), ": part ", number, " is published");
     close(texts, "text");
     close(latents, "latents");
-    write_part(records / (part_name(part_index) + ".jsonl"), part);
-    part = {};
-    ++part_index;
-  }
-
-  void finish_rank() {
-    publish();
-    finish.num_parts = part_index;
-    write_finish(records / "finished.json", finish);
-    finished = true;
+    write_part(folder / "records" / (part_name(number) + ".jsonl"), part);
+    published = true;
   }
 };
 
-CorpusWriter::CorpusWriter(const fs::path& folder, Json header, int rank, int num_ranks,
-                           std::int64_t shard_limit_bytes)
-    : impl_(std::make_unique<Impl>(folder, std::move(header), rank, num_ranks, shard_limit_bytes)) {
-}
-CorpusWriter::~CorpusWriter() = default;
-
-bool CorpusWriter::has(const std::string& clip_id) const {
-  return impl_->known_clips.count(clip_id) != 0;
-}
-bool CorpusWriter::has_text(const std::string& text_id) const {
-  return impl_->has_text(text_id);
-}
-void CorpusWriter::add(ClipRecord clip, const LatentRecord& latent) {
-  impl_->add(std::move(clip), latent);
-}
-void CorpusWriter::add_source(ClipRecord clip) {
-  impl_->add_source(std::move(clip));
-}
-void CorpusWriter::add_text(const TextRecord& text) {
+PartWriter::PartWriter(const fs::path& folder, std::int64_t part)
+    : impl_(std::make_unique<Impl>(folder, part)) {}
+PartWriter::~PartWriter() = default;
+void PartWriter::add_text(const TextRecord& text) {
   impl_->add_text(text);
 }
-
-void CorpusWriter::reject(const std::string& source, const SkipReason& reason) {
-  impl_->finish.rejects.push_back({source, reason.code, reason.detail});
+void PartWriter::add(ClipRecord clip, const LatentRecord& latent, const Origin& origin) {
+  impl_->add(std::move(clip), latent, origin);
 }
-
-void CorpusWriter::finish_rank() {
-  impl_->finish_rank();
+void PartWriter::add_unstored(ClipRecord clip, const Origin& origin) {
+  impl_->refuse_twice(clip.id);
+  impl_->add_line(impl_->part.clips, std::move(clip), origin);
+}
+void PartWriter::add_copy(ClipRecord clip, const Origin& origin) {
+  impl_->add_line(impl_->part.copies, std::move(clip), origin);
+}
+void PartWriter::reject(const std::string& source, const SkipReason& reason, const Origin& origin) {
+  impl_->part.rejects.push_back({origin, {source, reason.code, reason.detail}});
+}
+void PartWriter::publish() {
+  impl_->publish();
 }
 
 }  // namespace zoetrope::data

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -20,6 +21,15 @@ struct Frames {
   std::size_t frame_bytes() const { return std::size_t{3} * height * width; }
   const std::uint8_t* frame(int index) const { return rgb.data() + index * frame_bytes(); }
   std::uint8_t* frame(int index) { return rgb.data() + index * frame_bytes(); }
+};
+
+// One picture of many, RGB as in Frames.
+struct RgbPicture {
+  double pts_s = 0;
+  int width = 0;
+  int height = 0;
+  std::span<const std::uint8_t> rgb;  // valid during the call that hands it over
+  std::int64_t index = 0;             // 0, 1, ... in the request
 };
 
 // Why a source gave no clip. `code` is stable and countable ("no_video_stream", "truncated",

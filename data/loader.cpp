@@ -7,10 +7,12 @@
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/queue.h"
 #include "base/random.h"
 #include "data/lru_cache.h"
@@ -20,11 +22,13 @@ namespace {
 
 using StepOrError = std::variant<LoadedStep, std::exception_ptr>;
 
-void check(const Corpus& corpus, const LoaderConfig& config,
-           const std::vector<std::int64_t>& tokens, int rank, int num_ranks,
-           std::int64_t first_step) {
-  ZOETROPE_CHECK(tokens.size() == corpus.clips().size(), tokens.size(), " lengths for ",
-                 corpus.clips().size(), " clips");
+// How many clips are tried in the place of one that cannot be read.
+constexpr int kReplacements = 64;
+
+void check(const CorpusMix& corpora, const LoaderConfig& config, const ClipPool& pool, int rank,
+           int num_ranks, std::int64_t first_step) {
+  ZOETROPE_CHECK(pool.size() == corpora.num_clips(), "a pool of ", pool.size(), " clips for ",
+                 corpora.num_clips());
   ZOETROPE_CHECK(rank >= 0 && rank < num_ranks, "rank ", rank, " of ", num_ranks);
   ZOETROPE_CHECK(first_step >= 0, "first step is ", first_step);
   ZOETROPE_CHECK_CONFIG(config.caption_dropout >= 0 && config.caption_dropout <= 1,
@@ -40,9 +44,9 @@ void check(const Corpus& corpus, const LoaderConfig& config,
 }  // namespace
 
 struct Loader::Impl {
-  const Corpus& corpus;
+  const CorpusMix& corpora;
   const LoaderConfig config;
-  const std::vector<std::int64_t> tokens;
+  const ClipPool pool;
   const int rank, num_ranks;
   const std::int64_t first_step;
 
@@ -52,25 +56,26 @@ struct Loader::Impl {
 
   std::mutex cache_mutex;
   LruCache<LatentRecord> cache;
+  std::unordered_set<std::int64_t> bad_clips;  // warned of; under cache_mutex
   std::atomic<bool> stop = false;
   std::int64_t num_taken = 0;
   std::exception_ptr failure;
   std::vector<std::unique_ptr<BoundedQueue<StepOrError>>> queues;  // one a thread
   std::vector<std::thread> threads;
 
-  Impl(const Corpus& from, LoaderConfig with, std::vector<std::int64_t> lengths, int my_rank,
-       int ranks, std::int64_t first, std::vector<Calibration> records)
-      : corpus(from),
+  Impl(const CorpusMix& from, LoaderConfig with, ClipPool clips, int my_rank, int ranks,
+       std::int64_t first, std::vector<Calibration> records)
+      : corpora(from),
         config(with),
-        tokens(std::move(lengths)),
+        pool(std::move(clips)),
         rank(my_rank),
         num_ranks(ranks),
         first_step(first),
         calibrations(std::move(records)),
         cache(with.ram_cache_bytes) {
-    check(corpus, config, tokens, rank, num_ranks, first_step);
+    check(corpora, config, pool, rank, num_ranks, first_step);
     make_plan(first_step);  // the user's mistakes show here
-    corpus.text("");
+    for (std::int64_t i = 0; i < corpora.num_parts(); ++i) corpora.part(i).text("");
     for (int i = 0; i < config.num_threads; ++i) {
       queues.push_back(std::make_unique<BoundedQueue<StepOrError>>(steps_in_a_queue()));
     }
@@ -130,7 +135,7 @@ struct Loader::Impl {
   }
 
   StepPlan make_plan(std::int64_t step) {
-    return plan_step(config.planner, step, tokens, num_ranks, calibration_of(step));
+    return plan_step(config.planner, step, pool, num_ranks, calibration_of(step));
   }
 
   // Cut short when the loader ends; nobody sees that step.
@@ -147,9 +152,47 @@ struct Loader::Impl {
   }
 
   LoadedSample load_sample(std::int64_t step, const PlannedSample& planned) {
-    const ClipRecord& clip = corpus.clips()[static_cast<std::size_t>(planned.clip)];
-    return {planned, latent(clip), corpus.text(draw_text(clip, step, planned.global_index)),
-            clip.id};
+    try {
+      return read_sample(step, planned);
+    } catch (const DataError& error) {
+      if (!config.replace_bad_records) throw;
+      warn_once(planned.clip, error);
+    }
+    PlannedSample other = planned;
+    for (const std::int64_t clip : replacements(planned)) {
+      try {
+        other.clip = clip;
+        return read_sample(step, other);
+      } catch (const DataError& error) {
+        warn_once(clip, error);
+      }
+    }
+    throw DataError(concat("clip ", planned.clip, " cannot be read, nor can ", kReplacements,
+                           " others in its place"));
+  }
+
+  LoadedSample read_sample(std::int64_t step, const PlannedSample& planned) {
+    const ClipRecord clip = corpora.clip(planned.clip);
+    return {planned, latent(planned.clip, clip),
+            corpora.text(planned.clip, draw_text(clip, step, planned.global_index)), clip.id};
+  }
+
+  // Drawn at random: first those that are not longer, as drawn, then the others, shortest first.
+  std::vector<std::int64_t> replacements(const PlannedSample& planned) const {
+    const std::int64_t limit = pool.tokens(planned.clip);
+    Random random(config.planner.seed, Purpose::kReplacement, 0,
+                  static_cast<std::uint64_t>(planned.global_index));
+    std::vector<std::int64_t> clips;
+    for (int i = 0; i < kReplacements; ++i) clips.push_back(random.integer(0, pool.size() - 1));
+    std::stable_sort(clips.begin(), clips.end(), [&](std::int64_t a, std::int64_t b) {
+      return std::max(pool.tokens(a), limit) < std::max(pool.tokens(b), limit);
+    });
+    return clips;
+  }
+
+  void warn_once(std::int64_t clip, const DataError& error) {
+    const std::scoped_lock lock(cache_mutex);
+    if (bad_clips.insert(clip).second) log_warn("another clip is trained on: ", error.what());
   }
 
   std::string draw_text(const ClipRecord& clip, std::int64_t step,
@@ -164,12 +207,12 @@ struct Loader::Impl {
     return clip.text_ids[static_cast<std::size_t>(key(Purpose::kCaptionChoice).integer(0, last))];
   }
 
-  LatentRecord latent(const ClipRecord& clip) {
+  LatentRecord latent(std::int64_t index, const ClipRecord& clip) {
     {
       const std::scoped_lock lock(cache_mutex);
       if (const LatentRecord* kept = cache.find(clip.id)) return *kept;
     }
-    LatentRecord record = corpus.latent(clip);
+    LatentRecord record = corpora.latent(index, clip);
     const auto bytes = static_cast<std::int64_t>(record.values.size() * sizeof(float));
     const std::scoped_lock lock(cache_mutex);
     cache.insert(clip.id, record, bytes);
@@ -190,10 +233,9 @@ struct Loader::Impl {
   }
 };
 
-Loader::Loader(const Corpus& corpus, LoaderConfig config, std::vector<std::int64_t> tokens,
-               int rank, int num_ranks, std::int64_t first_step,
-               std::vector<Calibration> calibrations)
-    : impl_(std::make_unique<Impl>(corpus, config, std::move(tokens), rank, num_ranks, first_step,
+Loader::Loader(const CorpusMix& corpora, LoaderConfig config, ClipPool pool, int rank,
+               int num_ranks, std::int64_t first_step, std::vector<Calibration> calibrations)
+    : impl_(std::make_unique<Impl>(corpora, config, std::move(pool), rank, num_ranks, first_step,
                                    calibrations.empty()
                                        ? std::vector{starting_calibration(config.planner)}
                                        : std::move(calibrations))) {}
@@ -204,7 +246,7 @@ LoadedStep Loader::next() {
 LoadedStep Loader::load_heaviest() {
   const Calibration calibration = impl_->calibration_of(impl_->first_step);
   return impl_->load(
-      heaviest_step(impl_->config.planner, impl_->tokens, impl_->num_ranks, calibration));
+      heaviest_step(impl_->config.planner, impl_->pool, impl_->num_ranks, calibration));
 }
 std::int64_t Loader::lead_steps() const {
   return impl_->lead_steps();

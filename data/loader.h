@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "data/corpus.h"
+#include "data/corpus_mix.h"
 #include "data/planner.h"
 
 namespace zoetrope::data {
@@ -31,17 +31,20 @@ struct LoaderConfig {
   int prefetch_steps = 2;
   int num_threads = 1;
   std::int64_t ram_cache_bytes = std::int64_t{1} << 30;  // decoded records kept between epochs
+  bool replace_bad_records = false;  // train on another clip instead, with a warning
 };
 
-// Steps come in order from first_step on; `tokens` has one length per clip of the corpus. One
-// thread calls next(). What a reading thread throws (DataError for a bad record) comes out of
-// next(), then and ever after. A clip without captions trains with the null text. The corpus
-// outlives the loader; DataError at once when it has no null text. `calibrations`: the records in
-// force from first_step on, by from_step; empty: the config's costs.
+// Steps come in order from first_step on; `pool` draws from the clips of the corpora. One thread
+// calls next(). What a reading thread throws (DataError for a bad record) comes out of next(), then
+// and ever after. With `replace_bad_records` a sample whose clip cannot be read is another one, no
+// longer if possible, drawn by (seed, global index): the same on every rank and after a restart. A
+// clip without captions trains with the null text. The corpora outlive the loader; DataError at
+// once when one has no null text. `calibrations`: the records in force from first_step on, by
+// from_step; empty: the config's costs.
 class Loader {
  public:
-  Loader(const Corpus& corpus, LoaderConfig config, std::vector<std::int64_t> tokens, int rank,
-         int num_ranks, std::int64_t first_step, std::vector<Calibration> calibrations = {});
+  Loader(const CorpusMix& corpora, LoaderConfig config, ClipPool pool, int rank, int num_ranks,
+         std::int64_t first_step, std::vector<Calibration> calibrations = {});
   ~Loader();  // waits for the records that are being read, not for the steps ahead
   LoadedStep next();
   // This rank's part of the heaviest step that the corpus can give.

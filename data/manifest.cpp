@@ -37,14 +37,11 @@ std::string name_field(const Json& json, const char* name, const std::string& pl
 }
 
 Json to_json(const TextEntry& entry) {
-  return Json{
-      {"id", entry.id}, {"shard", entry.shard}, {"length", entry.length}, {"width", entry.width}};
-}
-
-TextEntry text_from_json(const Json& json, const std::string& place) {
-  return {name_field(json, "id", place), name_field(json, "shard", place),
-          static_cast<int>(count_field(json, "length", place)),
-          static_cast<int>(count_field(json, "width", place))};
+  return Json{{"id", entry.id},
+              {"shard", entry.shard},
+              {"length", entry.length},
+              {"width", entry.width},
+              {"shard_offset", entry.shard_offset}};
 }
 
 Json to_json(const ShardEntry& entry) {
@@ -102,11 +99,28 @@ void write_lines(const fs::path& path, const std::vector<Item>& items) {
 
 }  // namespace
 
+TextEntry text_from_json(const Json& json, const std::string& place) {
+  return {name_field(json, "id", place), name_field(json, "shard", place),
+          static_cast<int>(count_field(json, "length", place)),
+          static_cast<int>(count_field(json, "width", place)),
+          count_field(json, "shard_offset", place)};
+}
+
 void write_part(const fs::path& path, const Part& part) {
   std::string text;
-  for (const ShardEntry& shard : part.shards) text += line(Json{{"shard", to_json(shard)}});
-  for (const TextEntry& entry : part.texts) text += line(Json{{"text", to_json(entry)}});
-  for (const ClipRecord& clip : part.clips) text += line(Json{{"clip", to_json(clip)}});
+  const auto add = [&](const char* kind, const Json& body, const Origin* origin) {
+    Json json{{kind, body}};
+    if (origin != nullptr) {
+      json["item"] = origin->item;
+      json["key"] = origin->key;
+    }
+    text += line(json);
+  };
+  for (const ShardEntry& shard : part.shards) add("shard", to_json(shard), nullptr);
+  for (const TextEntry& entry : part.texts) add("text", to_json(entry), nullptr);
+  for (const PartClip& clip : part.clips) add("clip", to_json(clip.clip), &clip.origin);
+  for (const PartClip& copy : part.copies) add("copy", to_json(copy.clip), &copy.origin);
+  for (const PartReject& one : part.rejects) add("reject", to_json(one.reject), &one.origin);
   write_file_atomically(path, text);
 }
 
@@ -114,14 +128,21 @@ Part read_part(const fs::path& path) {
   Part part;
   for_each_json_line(path, [&](const Json& json, int line_number) {
     const std::string place = concat(path.string(), ":", line_number);
-    ZOETROPE_CHECK_DATA(json.is_object() && json.size() == 1 && json.begin()->is_object(), place,
-                        ": expected one of {\"clip\": {}}, {\"text\": {}}, {\"shard\": {}}");
+    ZOETROPE_CHECK_DATA(!json.empty() && json.begin()->is_object(), place,
+                        ": expected {\"clip\": {}}, {\"copy\": {}}, {\"text\": {}}, "
+                        "{\"shard\": {}} or {\"reject\": {}}");
     const std::string kind = json.begin().key();
     const Json& body = *json.begin();
-    if (kind == "clip") {
-      part.clips.push_back(clip_from_json(body, place));
+    const auto origin = [&] {
+      return Origin{text_field(json, "item", place), text_field(json, "key", place)};
+    };
+    if (kind == "clip" || kind == "copy") {
+      auto& clips = kind == "clip" ? part.clips : part.copies;
+      clips.push_back({origin(), clip_from_json(body, place)});
     } else if (kind == "text") {
       part.texts.push_back(text_from_json(body, place));
+    } else if (kind == "reject") {
+      part.rejects.push_back({origin(), reject_from_json(body, place)});
     } else {
       ZOETROPE_CHECK_DATA(kind == "shard", place, ": unknown kind of line \"", kind, "\"");
       part.shards.push_back(shard_from_json(body, place));
@@ -130,21 +151,43 @@ Part read_part(const fs::path& path) {
   return part;
 }
 
-void write_finish(const fs::path& path, const RankFinish& finish) {
-  Json rejects = Json::array();
-  for (const Reject& reject : finish.rejects) rejects.push_back(to_json(reject));
-  write_file_atomically(path, line(Json{{"parts", finish.num_parts}, {"rejects", rejects}}));
+std::map<std::int64_t, fs::path> list_parts(const fs::path& folder) {
+  std::map<std::int64_t, fs::path> parts;
+  if (!fs::is_directory(folder / "records")) return parts;
+  for (const auto& entry : fs::directory_iterator(folder / "records")) {
+    const std::string stem = entry.path().stem().string();
+    const bool is_part = entry.path().extension() == ".jsonl" && stem.size() > 1 &&
+                         stem.size() < 18 && stem.front() == 'p' &&
+                         stem.find_first_not_of("0123456789", 1) == std::string::npos;
+    if (is_part) parts.emplace(std::stoll(stem.substr(1)), entry.path());
+  }
+  return parts;
 }
 
-RankFinish read_finish(const fs::path& path) {
-  const Json json = read_json(path);
-  RankFinish finish;
-  finish.num_parts = count_field(json, "parts", path.string());
-  const auto rejects = json.find("rejects");
-  ZOETROPE_CHECK_DATA(rejects != json.end() && rejects->is_array(), path.string(),
-                      ": \"rejects\" is missing or not an array");
-  for (const Json& item : *rejects) finish.rejects.push_back(reject_from_json(item, path.string()));
-  return finish;
+std::string part_name(std::int64_t part) {
+  char name[32];
+  std::snprintf(name, sizeof name, "p%07lld", static_cast<long long>(part));
+  return name;
+}
+
+std::string shard_damage(const fs::path& folder, const ShardEntry& shard, bool hash_too,
+                         double wait_s) {
+  const fs::path path = folder / shard.file;
+  std::error_code gone;
+  const auto has_size = [&] {
+    const auto bytes = fs::file_size(path, gone);
+    return !gone && static_cast<std::int64_t>(bytes) == shard.bytes;
+  };
+  if (!wait_until_visible(has_size, wait_s)) {
+    const auto bytes = fs::file_size(path, gone);
+    if (gone) return concat("is missing (", gone.message(), ")");
+    return concat("has ", bytes, " bytes, expected ", shard.bytes);
+  }
+  if (hash_too) {
+    const std::string hash = hash_file(path);
+    if (hash != shard.hash) return concat("has hash ", hash, ", expected ", shard.hash);
+  }
+  return "";
 }
 
 Json read_corpus_header(const fs::path& folder) {
@@ -220,18 +263,6 @@ bool wait_until_visible(const std::function<bool()>& visible, double wait_s) {
     pause = std::min(pause * 2, std::chrono::milliseconds(1000));
   }
   return true;
-}
-
-std::string rank_name(int rank) {
-  char name[16];
-  std::snprintf(name, sizeof name, "r%05d", rank);
-  return name;
-}
-
-std::string part_name(std::int64_t part) {
-  char name[32];
-  std::snprintf(name, sizeof name, "p%05lld", static_cast<long long>(part));
-  return name;
 }
 
 }  // namespace zoetrope::data

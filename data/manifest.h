@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@
 
 namespace zoetrope::data {
 
-inline constexpr char kCorpusFormat[] = "zoetrope-corpus-1";
+inline constexpr char kCorpusFormat[] = "zoetrope-corpus-2";
 // How long readers wait for files that another machine has just written (network file systems).
 inline constexpr double kVisibilityWaitS = 30;
 
@@ -21,6 +22,7 @@ inline constexpr double kVisibilityWaitS = 30;
 struct TextEntry {
   std::string id, shard;  // file name under text/
   int length = 0, width = 0;
+  std::int64_t shard_offset = 0;  // of its values in that file, bytes
 };
 
 // What a published shard file must be.
@@ -36,28 +38,44 @@ struct Reject {
   auto operator<=>(const Reject&) const = default;
 };
 
-// What one published part adds: records/rRRRRR/pPPPPP.jsonl.
+// Which item of the user's list a line of a journal is about.
+struct Origin {
+  std::string item;  // hash of (source, range asked for)
+  std::string key;   // hash of (content, range, transform, VAE): equal work; "" when unreadable
+};
+struct PartClip {
+  Origin origin;
+  ClipRecord clip;
+};
+struct PartReject {
+  Origin origin;
+  Reject reject;
+};
+
+// What one published part adds: records/pNNNNNNN.jsonl.
 struct Part {
-  std::vector<ClipRecord> clips;
+  std::vector<PartClip> clips;   // whose latents this part has, or nobody
+  std::vector<PartClip> copies;  // of clips of this part or earlier ones, under other sources
   std::vector<TextEntry> texts;
   std::vector<ShardEntry> shards;
+  std::vector<PartReject> rejects;
 };
 
 void write_part(const std::filesystem::path& path, const Part& part);
 Part read_part(const std::filesystem::path& path);
+// The journals of a corpus, by the number of their part.
+std::map<std::int64_t, std::filesystem::path> list_parts(const std::filesystem::path& folder);
+std::string part_name(std::int64_t part);  // "p0000012"
 
-// What a rank leaves when it is through: records/rRRRRR/finished.json.
-struct RankFinish {
-  std::int64_t num_parts = 0;
-  std::vector<Reject> rejects;
-};
-void write_finish(const std::filesystem::path& path, const RankFinish& finish);
-RankFinish read_finish(const std::filesystem::path& path);
+// Empty when a shard is as listed; else what is wrong, for a message that begins with its name.
+std::string shard_damage(const std::filesystem::path& folder, const ShardEntry& shard,
+                         bool hash_too, double wait_s);
 
 // ConfigError when FOLDER has no finished corpus; DataError with path:line for a bad line.
 Json read_corpus_header(const std::filesystem::path& folder);
 std::vector<ClipRecord> read_manifest(const std::filesystem::path& folder);
 std::vector<TextEntry> read_text_index(const std::filesystem::path& folder);
+TextEntry text_from_json(const Json& json, const std::string& place);
 std::vector<ShardEntry> read_shard_list(const std::filesystem::path& folder);
 std::vector<Reject> read_rejects(const std::filesystem::path& folder);
 
@@ -74,18 +92,15 @@ void check_same_origin(const Json& corpus, const Json& run, const std::filesyste
 struct MergeSummary {
   std::int64_t clips = 0, texts = 0, shards = 0, rejects = 0;
 };
-// Merges the journals of all ranks into manifest.jsonl, texts.jsonl, shards.jsonl and
-// rejects.jsonl. Run by rank 0 after a barrier that follows finish_rank() on all `num_ranks` ranks;
-// repeating it changes nothing. Clips found under several sources are one clip: the source that
-// sorts first, the captions of all.
-MergeSummary merge_corpus(const std::filesystem::path& folder, int num_ranks,
+// Merges all journals into manifest.jsonl, texts.jsonl, shards.jsonl and rejects.jsonl, and makes
+// the index. Run by rank 0 when `parts` are published; repeating it changes nothing. Clips found
+// under several sources are one clip: the source that sorts first, the captions of all. Of an
+// item's rejects those of the last part that is about it count.
+MergeSummary merge_corpus(const std::filesystem::path& folder,
+                          const std::vector<std::int64_t>& parts = {},
                           double wait_s = kVisibilityWaitS);
 
 // Tries `visible` with growing pauses for up to `wait_s`; its last answer.
 bool wait_until_visible(const std::function<bool()>& visible, double wait_s);
-
-// "r00003" and "p00012": names of a rank's folder of journals and of a part in it.
-std::string rank_name(int rank);
-std::string part_name(std::int64_t part);
 
 }  // namespace zoetrope::data

@@ -6,40 +6,14 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "data/corpus_index.h"
 #include "data/manifest.h"
+#include "data/near_duplicates.h"
 
 namespace zoetrope::data {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Waits for the ranks of this job and for every part that they say they published.
-std::vector<Reject> collect_rejects(const fs::path& records, int num_ranks, double wait_s) {
-  std::vector<Reject> rejects;
-  for (int rank = 0; rank < num_ranks; ++rank) {
-    const fs::path folder = records / rank_name(rank);
-    const fs::path finished = folder / "finished.json";
-    ZOETROPE_CHECK(wait_until_visible([&] { return fs::exists(finished); }, wait_s), "rank ", rank,
-                   " has not finished: ", finished.string(), " is not there after ", wait_s, " s");
-    const RankFinish finish = read_finish(finished);
-    for (std::int64_t part = 0; part < finish.num_parts; ++part) {
-      const fs::path path = folder / (part_name(part) + ".jsonl");
-      ZOETROPE_CHECK(wait_until_visible([&] { return fs::exists(path); }, wait_s), path.string(),
-                     " is not there after ", wait_s, " s, though rank ", rank, " published it");
-    }
-    rejects.insert(rejects.end(), finish.rejects.begin(), finish.rejects.end());
-  }
-  return rejects;
-}
-
-std::vector<fs::path> list_parts(const fs::path& records) {
-  std::vector<fs::path> parts;
-  for (const auto& entry : fs::recursive_directory_iterator(records)) {
-    if (entry.path().extension() == ".jsonl") parts.push_back(entry.path());
-  }
-  std::sort(parts.begin(), parts.end());
-  return parts;
-}
 
 // Candidates of one clip -> one record. Union of captions, in the order of their sources.
 ClipRecord unite(std::vector<ClipRecord> candidates) {
@@ -50,7 +24,11 @@ ClipRecord unite(std::vector<ClipRecord> candidates) {
             [&](const ClipRecord& a, const ClipRecord& b) { return key(a) < key(b); });
   ClipRecord united = candidates.front();
   for (const ClipRecord& candidate : candidates) {
-    united.shard = std::min(united.shard, candidate.shard);
+    // The copy of the first part that has one.
+    if (candidate.is_stored() && (!united.is_stored() || candidate.shard < united.shard)) {
+      united.shard = candidate.shard;
+      united.shard_offset = candidate.shard_offset;
+    }
     for (std::size_t i = 0; i < candidate.captions.size(); ++i) {
       const auto& known = united.captions;
       if (std::find(known.begin(), known.end(), candidate.captions[i]) != known.end()) continue;
@@ -61,49 +39,68 @@ ClipRecord unite(std::vector<ClipRecord> candidates) {
   return united;
 }
 
-// This run's word on a source replaces the earlier one; a source that gives clips now and was not
-// rejected again is no reject any more.
-std::vector<Reject> unite_rejects(const fs::path& folder, const std::vector<Reject>& fresh,
-                                  std::set<std::string> settled) {
-  for (const Reject& reject : fresh) settled.insert(reject.source);
-  std::set<Reject> united(fresh.begin(), fresh.end());
-  if (fs::exists(folder / "rejects.jsonl")) {
-    for (const Reject& reject : read_rejects(folder)) {
-      if (settled.count(reject.source) == 0) united.insert(reject);
+// All journals of a corpus as they are read, part by part.
+struct Journals {
+  std::set<std::string> stored;  // ids of clips that some part has itself
+  std::map<std::string, std::vector<ClipRecord>> clips;
+  std::map<std::string, TextEntry> texts;
+  std::map<std::string, ShardEntry> shards;
+  std::map<std::string, std::set<Reject>> rejects;  // by item
+
+  void add(Part part) {
+    // This part's word on an item replaces that of earlier ones.
+    for (const PartReject& reject : part.rejects) rejects[reject.origin.item].clear();
+    for (auto* lines : {&part.clips, &part.copies}) {
+      for (PartClip& line : *lines) {
+        rejects[line.origin.item].clear();
+        if (lines == &part.clips) stored.insert(line.clip.id);
+        clips[line.clip.id].push_back(std::move(line.clip));
+      }
     }
+    for (PartReject& one : part.rejects) rejects[one.origin.item].insert(std::move(one.reject));
+    for (TextEntry& text : part.texts) texts.emplace(text.id, text);
+    for (ShardEntry& shard : part.shards) shards.emplace(shard.file, shard);
   }
-  return {united.begin(), united.end()};
+};
+
+template <class Item>
+std::vector<Item> values_of(std::map<std::string, Item>& by_name) {
+  std::vector<Item> values;
+  for (auto& [name, value] : by_name) values.push_back(std::move(value));
+  return values;
 }
 
 }  // namespace
 
-MergeSummary merge_corpus(const fs::path& folder, int num_ranks, double wait_s) {
-  const fs::path records = folder / "records";
-  const std::vector<Reject> fresh = collect_rejects(records, num_ranks, wait_s);
-  std::map<std::string, std::vector<ClipRecord>> clips_by_id;
-  std::map<std::string, TextEntry> texts_by_id;
-  std::map<std::string, ShardEntry> shards_by_file;
-  std::set<std::string> sources;
-  for (const fs::path& path : list_parts(records)) {
-    Part part = read_part(path);
-    for (ShardEntry& shard : part.shards) shards_by_file.emplace(shard.file, shard);
-    for (TextEntry& text : part.texts) texts_by_id.emplace(text.id, text);  // parts are sorted
-    for (ClipRecord& clip : part.clips) {
-      sources.insert(clip.source);
-      clips_by_id[clip.id].push_back(std::move(clip));
+MergeSummary merge_corpus(const fs::path& folder, const std::vector<std::int64_t>& parts,
+                          double wait_s) {
+  for (const std::int64_t part : parts) {
+    const fs::path path = folder / "records" / (part_name(part) + ".jsonl");
+    ZOETROPE_CHECK(wait_until_visible([&] { return fs::exists(path); }, wait_s), path.string(),
+                   " is not there after ", wait_s, " s, though its part is done");
+  }
+  Journals journals;
+  for (const auto& [number, path] : list_parts(folder)) journals.add(read_part(path));
+  std::vector<ClipRecord> clips;
+  for (auto& [id, candidates] : journals.clips) {
+    if (journals.stored.count(id) == 0) continue;  // copies of what a lost part had
+    clips.push_back(unite(std::move(candidates)));
+    for (const std::string& text : clips.back().text_ids) {
+      ZOETROPE_CHECK_DATA(journals.texts.count(text) != 0, "corpus ", folder.string(), ": clip ",
+                          id, " has caption ", text, ", whose state no part has");
     }
   }
-  std::vector<ClipRecord> clips;
-  for (auto& [id, candidates] : clips_by_id) clips.push_back(unite(std::move(candidates)));
-  std::vector<TextEntry> texts;
-  for (auto& [id, text] : texts_by_id) texts.push_back(std::move(text));
-  std::vector<ShardEntry> shards;
-  for (auto& [file, shard] : shards_by_file) shards.push_back(std::move(shard));
-  const std::vector<Reject> rejects = unite_rejects(folder, fresh, std::move(sources));
-  write_rejects(folder, rejects);
+  mark_near_duplicates(clips);
+  std::set<Reject> rejects;
+  for (const auto& [item, of_item] : journals.rejects)
+    rejects.insert(of_item.begin(), of_item.end());
+  const std::vector<TextEntry> texts = values_of(journals.texts);
+  const std::vector<ShardEntry> shards = values_of(journals.shards);
+  write_rejects(folder, {rejects.begin(), rejects.end()});
   write_shard_list(folder, shards);
   write_text_index(folder, texts);
-  write_manifest(folder, clips);  // last: what it names is then listed
+  write_manifest(folder, clips);  // after what it names
+  build_index(folder);
   return {static_cast<std::int64_t>(clips.size()), static_cast<std::int64_t>(texts.size()),
           static_cast<std::int64_t>(shards.size()), static_cast<std::int64_t>(rejects.size())};
 }

@@ -5,7 +5,7 @@
 
 namespace zoetrope::data {
 
-Passes cut_into_passes(const StepPlan& plan, std::span<const std::int64_t> tokens, int num_ranks,
+Passes cut_into_passes(const StepPlan& plan, const ClipPool& pool, int num_ranks,
                        std::int64_t max_tokens) {
   Passes passes;
   if (max_tokens == 0) {
@@ -15,7 +15,7 @@ Passes cut_into_passes(const StepPlan& plan, std::span<const std::int64_t> token
   std::vector<std::vector<std::int64_t>> held;  // by pass and rank
   for (const PlannedSample& sample : plan.samples) {
     const Seat& seat = sample.seat;
-    const std::int64_t whole = tokens[static_cast<std::size_t>(sample.clip)];
+    const std::int64_t whole = pool.tokens(sample.clip);
     const std::int64_t part = (whole + seat.sp_degree - 1) / seat.sp_degree;
     const auto fits = [&](const std::vector<std::int64_t>& pass) {
       const auto first = pass.begin() + seat.first_rank;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "data/planner.h"
@@ -18,7 +17,7 @@ struct Passes {
 // In the plan's order, each sample joins the first pass where its part fits into `max_tokens` on
 // every rank of its seat; a part that is longer has a pass for itself there. 0: one pass holds all.
 // A pure function: ranks agree on the number, and on the pass of each shared sample.
-Passes cut_into_passes(const StepPlan& plan, std::span<const std::int64_t> tokens, int num_ranks,
+Passes cut_into_passes(const StepPlan& plan, const ClipPool& pool, int num_ranks,
                        std::int64_t max_tokens);
 
 }  // namespace zoetrope::data

@@ -2,19 +2,19 @@
 #include "data/planner.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
-#include <numeric>
+#include <queue>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/random.h"
 
 namespace zoetrope::data {
 namespace {
 
-void check(const PlannerConfig& config, std::int64_t step, std::span<const std::int64_t> tokens,
-           int num_ranks) {
-  ZOETROPE_CHECK_DATA(!tokens.empty(), "there are no clips to train on");
+void check(const PlannerConfig& config, std::int64_t step, const ClipPool& pool, int num_ranks) {
+  ZOETROPE_CHECK_DATA(pool.size() > 0, "there are no clips to train on");
   ZOETROPE_CHECK_CONFIG(config.global_batch >= 1, "global_batch is ", config.global_batch,
                         ", expected at least 1");
   ZOETROPE_CHECK_CONFIG(config.delay_window >= 1, "delay_window is ", config.delay_window,
@@ -26,42 +26,35 @@ void check(const PlannerConfig& config, std::int64_t step, std::span<const std::
       "step ", step, " is out of range");
 }
 
-PlannedSample draw(const PlannerConfig& config, std::int64_t global_index,
-                   std::span<const std::int64_t> tokens) {
-  const auto index = static_cast<std::uint64_t>(global_index);
-  const std::uint64_t size = tokens.size();
-  PlannedSample sample;
-  sample.global_index = global_index;
-  sample.clip = static_cast<std::int64_t>(permute(index % size, size, config.seed, index / size));
-  return sample;
-}
-
 // The step's part of its window: ordinary samples in the order drawn, then outliers.
 std::vector<PlannedSample> samples_of_step(const PlannerConfig& config, std::int64_t step,
-                                           std::span<const std::int64_t> tokens) {
+                                           const ClipPool& pool) {
   const std::int64_t batch = config.global_batch;
   const std::int64_t window = config.outlier_tokens > 0 ? config.delay_window : 1;
   const std::int64_t first_step = step - step % window;
   std::vector<PlannedSample> samples;
   samples.reserve(static_cast<std::size_t>(window * batch));
   for (std::int64_t position = 0; position < window * batch; ++position) {
-    samples.push_back(draw(config, first_step * batch + position, tokens));
+    PlannedSample sample;
+    sample.global_index = first_step * batch + position;
+    sample.clip = pool.draw(sample.global_index, config.seed);
+    samples.push_back(sample);
   }
   if (window == 1) return samples;
   std::stable_partition(samples.begin(), samples.end(), [&](const PlannedSample& sample) {
-    return tokens[static_cast<std::size_t>(sample.clip)] <= config.outlier_tokens;
+    return pool.tokens(sample.clip) <= config.outlier_tokens;
   });
   const auto mine = samples.begin() + (step - first_step) * batch;
   return {mine, mine + batch};
 }
 
 StepPlan place(const PlannerConfig& config, std::int64_t step,
-               const std::vector<PlannedSample>& samples, std::span<const std::int64_t> tokens,
-               int num_ranks, const Calibration& calibration) {
+               const std::vector<PlannedSample>& samples, const ClipPool& pool, int num_ranks,
+               const Calibration& calibration) {
   std::vector<std::int64_t> lengths;
   lengths.reserve(samples.size());
   for (const PlannedSample& sample : samples) {
-    lengths.push_back(tokens[static_cast<std::size_t>(sample.clip)]);
+    lengths.push_back(pool.tokens(sample.clip));
     ZOETROPE_CHECK_DATA(lengths.back() >= 1, "clip ", sample.clip, " has ", lengths.back(),
                         " tokens");
   }
@@ -90,21 +83,26 @@ Calibration starting_calibration(const PlannerConfig& config) {
   return calibration;
 }
 
-StepPlan plan_step(const PlannerConfig& config, std::int64_t step,
-                   std::span<const std::int64_t> tokens, int num_ranks,
-                   const Calibration& calibration) {
-  check(config, step, tokens, num_ranks);
-  return place(config, step, samples_of_step(config, step, tokens), tokens, num_ranks, calibration);
+StepPlan plan_step(const PlannerConfig& config, std::int64_t step, const ClipPool& pool,
+                   int num_ranks, const Calibration& calibration) {
+  check(config, step, pool, num_ranks);
+  return place(config, step, samples_of_step(config, step, pool), pool, num_ranks, calibration);
 }
 
-StepPlan heaviest_step(const PlannerConfig& config, std::span<const std::int64_t> tokens,
-                       int num_ranks, const Calibration& calibration) {
-  check(config, 0, tokens, num_ranks);
-  std::vector<std::int64_t> clips(tokens.size());
-  std::iota(clips.begin(), clips.end(), std::int64_t{0});
-  std::stable_sort(clips.begin(), clips.end(), [&](std::int64_t a, std::int64_t b) {
-    return tokens[static_cast<std::size_t>(a)] > tokens[static_cast<std::size_t>(b)];
-  });
+StepPlan heaviest_step(const PlannerConfig& config, const ClipPool& pool, int num_ranks,
+                       const Calibration& calibration) {
+  check(config, 0, pool, num_ranks);
+  using Length = std::pair<std::int64_t, std::int64_t>;  // tokens, -clip: ties to the first clips
+  std::priority_queue<Length, std::vector<Length>, std::greater<>> longest;
+  for (std::int64_t clip = 0; clip < pool.size(); ++clip) {
+    const Length length{pool.tokens(clip), -clip};
+    const bool is_full = static_cast<std::int64_t>(longest.size()) == config.global_batch;
+    if (is_full && length < longest.top()) continue;
+    if (is_full) longest.pop();
+    longest.push(length);
+  }
+  std::vector<std::int64_t> clips;  // longest first
+  for (; !longest.empty(); longest.pop()) clips.insert(clips.begin(), -longest.top().second);
   std::vector<PlannedSample> samples;
   for (std::int64_t i = 0; i < config.global_batch; ++i) {
     PlannedSample sample;
@@ -112,7 +110,7 @@ StepPlan heaviest_step(const PlannerConfig& config, std::span<const std::int64_t
     sample.clip = clips[static_cast<std::size_t>(i) % clips.size()];
     samples.push_back(sample);
   }
-  return place(config, 0, samples, tokens, num_ranks, calibration);
+  return place(config, 0, samples, pool, num_ranks, calibration);
 }
 
 std::string hash_plan(const StepPlan& plan) {

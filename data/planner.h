@@ -3,11 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "base/config.h"
+#include "data/clip_pool.h"
 #include "data/placement.h"
 
 namespace zoetrope::data {
@@ -55,7 +55,7 @@ struct PlannerConfig {
 // name under which noise, timestep and caption draws are keyed, whatever the rank and the step.
 struct PlannedSample {
   std::int64_t global_index = 0;
-  std::int64_t clip = 0;  // index into the manifest
+  std::int64_t clip = 0;  // of the pool
   Seat seat;              // the ranks that run it
   double cost = 0;        // of the whole sample
 };
@@ -69,19 +69,19 @@ struct StepPlan {
 // What places work until a first record is published: the config's costs, equal ranks.
 Calibration starting_calibration(const PlannerConfig& config);
 
-// `tokens[i]`: sequence length of clip i. Samples are drawn by a stateless permutation of each
-// epoch: every clip exactly once an epoch; a global batch may straddle two epochs. In a window of
-// `delay_window` steps the samples above `outlier_tokens` come last, in order: steps share long
-// samples that few of them could level, all batches stay full and nothing is dropped. Which samples
-// a step has depends on (config, step, tokens) alone; where they run also on the mesh and the
-// calibration (data/placement.h).
-StepPlan plan_step(const PlannerConfig& config, std::int64_t step,
-                   std::span<const std::int64_t> tokens, int num_ranks,
-                   const Calibration& calibration);
+// Samples are drawn from the pool by their global index: every clip of a corpus exactly once an
+// epoch; a global batch may straddle two epochs. In a window of `delay_window` steps the samples
+// above `outlier_tokens` come last, in order: steps share long samples that few of them could
+// level, all batches stay full and nothing is dropped. Which samples a step has depends on (config,
+// step, pool) alone; where they run also on the mesh and the calibration (data/placement.h). Asks
+// for the lengths of the window's clips only.
+StepPlan plan_step(const PlannerConfig& config, std::int64_t step, const ClipPool& pool,
+                   int num_ranks, const Calibration& calibration);
 
-// The longest `global_batch` clips as a step: no step of distinct clips has more tokens.
-StepPlan heaviest_step(const PlannerConfig& config, std::span<const std::int64_t> tokens,
-                       int num_ranks, const Calibration& calibration);
+// The longest `global_batch` clips as a step: no step of distinct clips has more tokens. Asks for
+// every length.
+StepPlan heaviest_step(const PlannerConfig& config, const ClipPool& pool, int num_ranks,
+                       const Calibration& calibration);
 
 // XXH3 over step, samples, seats and order: ranks with equal hashes have the same plan.
 std::string hash_plan(const StepPlan& plan);

@@ -16,6 +16,9 @@ namespace {
 
 constexpr double kMarginPx = 1;
 constexpr int kMinSidePx = 32;
+// A frame: shares of the side along which the camera moves, and growth.
+constexpr double kSlowPan = 1.0 / 96, kFastPan = 1.0 / 32;
+constexpr double kSlowZoom = 0.01, kFastZoom = 0.03;
 
 constexpr std::array<std::pair<int, int>, 6> kVariedCanvases = {
     {{64, 64}, {48, 80}, {80, 48}, {64, 96}, {96, 64}, {48, 48}}};  // height, width
@@ -74,6 +77,17 @@ Sprite stratified_sprite(std::uint64_t seed, std::uint64_t split_key, std::int64
   return sprite;
 }
 
+// From a stream of its own, so that scenes without a camera stay what they were.
+void draw_camera(Random random, ShapesScene& scene) {
+  scene.textured = true;
+  scene.camera = kShapesCameras[random.integer(0, kShapesCameras.size() - 1)];
+  if (scene.frames == 1) scene.camera = "static";
+  if (scene.camera == "static") return;
+  const double side = scene.camera.starts_with("pan") ? scene.width : scene.height;
+  scene.camera_speed = scene.camera.starts_with("zoom") ? random.uniform(kSlowZoom, kFastZoom)
+                                                        : side * random.uniform(kSlowPan, kFastPan);
+}
+
 void check_options(const std::string& split, std::int64_t index, const ShapesOptions& options) {
   ZOETROPE_CHECK_CONFIG(split == "train" || split == "test",
                         "MovingShapes has the splits train and test, not \"", split, "\"");
@@ -130,6 +144,10 @@ ShapesScene make_scene(std::uint64_t seed, const std::string& split, std::int64_
                                           : random.integer(sizes.low, sizes.small_until));
   place_sprite(random, scene, sprite);
   scene.sprites.push_back(sprite);
+  if (options.camera) {
+    draw_camera(Random(seed, Purpose::kShapes, split_key + 2, static_cast<std::uint64_t>(index)),
+                scene);
+  }
   return scene;
 }
 

@@ -29,6 +29,9 @@ inline const std::vector<std::string> kColourNames = {"red",    "green",  "blue"
 inline const std::vector<std::string> kDirectionNames = {"left", "right", "up", "down", "still"};
 inline const std::vector<std::string> kBackgroundNames = {"black", "grey", "white"};
 
+inline const std::vector<std::string> kShapesCameras = {
+    "static", "pan_left", "pan_right", "tilt_up", "tilt_down", "zoom_in", "zoom_out"};
+
 inline constexpr double kShapesFps = 16;
 
 struct Sprite {
@@ -45,6 +48,10 @@ struct ShapesScene {
   int frames = 17, height = 64, width = 64;
   std::string background;  // "black", "grey" or "white"
   std::string camera = "static";
+  // Pixels a frame of a pan or tilt; growth a frame of a zoom. The camera moves the ground alone:
+  // sprites have their places in the picture.
+  double camera_speed = 0;
+  bool textured = false;  // smooth blotches on the ground, without which no camera would show
   bool cut = false;
   std::vector<Sprite> sprites;
 };
@@ -54,6 +61,8 @@ struct ShapesOptions {
   // Mixes lengths 1, 5, 9, ... up to `frames`, and the canvases 64x64, 48x80, 80x48, 64x96, 96x64
   // and 48x48 in place of height x width.
   bool vary = false;
+  // Textured grounds under a camera that stands still, pans, tilts or zooms.
+  bool camera = false;
 };
 
 // Scene `index` of a split ("train" or "test"); the two never share a random stream. A scene of one
@@ -67,6 +76,9 @@ std::string short_caption(const ShapesScene& scene);  // "a red circle moves lef
 std::string dense_caption(const ShapesScene& scene);  // with background, size, start, speed
 Json scene_to_json(const ShapesScene& scene, const std::string& video);
 ShapesScene scene_from_json(const Json& json);  // DataError naming the field
+
+// Level added to the ground of a textured scene, 0 .. 59, [height, width], in frame `index`.
+std::vector<std::uint8_t> ground_texture(const ShapesScene& scene, int index);
 
 RgbColour sprite_rgb(const std::string& colour);          // DataError when unknown
 RgbColour background_rgb(const std::string& background);  // DataError when unknown

@@ -19,6 +19,14 @@ std::string joined_by_and(const std::vector<std::string>& parts) {
   return text;
 }
 
+// "" where nothing shows a camera.
+std::string camera_words(const ShapesScene& scene) {
+  if (!scene.textured || scene.frames == 1) return "";
+  if (scene.camera == "static") return " while the camera stands still";
+  const std::size_t cut = scene.camera.find('_');
+  return " while the camera " + scene.camera.substr(0, cut) + "s " + scene.camera.substr(cut + 1);
+}
+
 std::string size_word(const ShapesScene& scene, const Sprite& sprite) {
   const SizeRange sizes = size_range(scene.height, scene.width);
   return 2 * sprite.size_px <= sizes.small_until + sizes.large_from ? "small" : "large";
@@ -78,13 +86,13 @@ std::string short_caption(const ShapesScene& scene) {
       part += sprite.direction == "still" ? " stays still" : " moves " + sprite.direction;
     parts.push_back(part);
   }
-  return joined_by_and(parts);
+  return joined_by_and(parts) + camera_words(scene);
 }
 
 std::string dense_caption(const ShapesScene& scene) {
   std::vector<std::string> parts;
   for (const Sprite& sprite : scene.sprites) parts.push_back(dense_sprite(scene, sprite));
-  return joined_by_and(parts);
+  return joined_by_and(parts) + camera_words(scene);
 }
 
 Json scene_to_json(const ShapesScene& scene, const std::string& video) {
@@ -99,14 +107,16 @@ Json scene_to_json(const ShapesScene& scene, const std::string& video) {
                        {"x0", sprite.x0},
                        {"y0", sprite.y0}});
   }
-  return {{"video", video},
-          {"frames", scene.frames},
-          {"height", scene.height},
-          {"width", scene.width},
-          {"background", scene.background},
-          {"camera", scene.camera},
-          {"cut", scene.cut},
-          {"sprites", sprites}};
+  Json line{{"video", video},
+            {"frames", scene.frames},
+            {"height", scene.height},
+            {"width", scene.width},
+            {"background", scene.background},
+            {"camera", scene.camera},
+            {"cut", scene.cut},
+            {"sprites", sprites}};
+  if (scene.textured) line["camera_speed"] = scene.camera_speed;
+  return line;
 }
 
 ShapesScene scene_from_json(const Json& json) {
@@ -118,7 +128,11 @@ ShapesScene scene_from_json(const Json& json) {
   scene.camera = field<std::string>(json, "camera");
   scene.cut = field<bool>(json, "cut");
   find_name(kBackgroundNames, scene.background, "background");
-  find_name({"static"}, scene.camera, "camera");
+  find_name(kShapesCameras, scene.camera, "camera");
+  scene.textured = json.contains("camera_speed");
+  if (scene.textured) scene.camera_speed = field<double>(json, "camera_speed");
+  ZOETROPE_CHECK_DATA(scene.textured || scene.camera == "static", "MovingShapes scene, camera \"",
+                      scene.camera, "\" without \"camera_speed\"");
   ZOETROPE_CHECK_DATA(!scene.cut, "MovingShapes draws no cuts");
   ZOETROPE_CHECK_DATA(scene.frames >= 1 && scene.height >= 1 && scene.width >= 1,
                       "MovingShapes scene of ", scene.frames, " frames of ", scene.height, "x",

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/random.h"
 #include "data/shapes.h"
 #include "data/shapes_rules.h"
 
@@ -11,6 +12,9 @@ namespace zoetrope::data {
 namespace {
 
 constexpr int kLinesPerPixel = 16;
+constexpr int kTextureLevels = 60;
+constexpr double kBlotchPx = 6;
+constexpr std::uint32_t kTextureKey = 0x5a6f6574;
 
 // Sprites are at least 107 apart from each other and 118 from every background (Euclid, 0..255), so
 // that chroma subsampling and a lossy VAE leave nearest-colour judging a wide margin.
@@ -51,7 +55,56 @@ void blend(Frames& frames, int index, const std::vector<float>& coverage, const 
   }
 }
 
+// A dark ground gets lighter, a light one darker, a grey one both.
+void add_texture(const ShapesScene& scene, int index, Frames& frames) {
+  const int below =
+      find_name(kBackgroundNames, scene.background, "background") * kTextureLevels / 2;
+  std::uint8_t* rgb = frames.frame(index);
+  for (const std::uint8_t level : ground_texture(scene, index)) {
+    for (int channel = 0; channel < 3; ++channel, ++rgb)
+      *rgb = static_cast<std::uint8_t>(*rgb + level - below);
+  }
+}
+
+// -1 .. 1 at a corner of the grid of blotches; the same in all scenes.
+double blotch_at(std::int64_t column, std::int64_t row) {
+  const auto low = [](std::int64_t number) { return static_cast<std::uint32_t>(number); };
+  return philox4x32({low(column), low(row), 0, 0}, {kTextureKey, 0})[0] / 2147483648.0 - 1;
+}
+
+double smooth(double t) {
+  return t * t * (3 - 2 * t);
+}
+
+double texture_at(double x, double y) {
+  const double left = std::floor(x / kBlotchPx), top = std::floor(y / kBlotchPx);
+  const double u = smooth(x / kBlotchPx - left), v = smooth(y / kBlotchPx - top);
+  const auto column = static_cast<std::int64_t>(left), row = static_cast<std::int64_t>(top);
+  return std::lerp(std::lerp(blotch_at(column, row), blotch_at(column + 1, row), u),
+                   std::lerp(blotch_at(column, row + 1), blotch_at(column + 1, row + 1), u), v);
+}
+
 }  // namespace
+
+std::vector<std::uint8_t> ground_texture(const ShapesScene& scene, int index) {
+  const double moved = scene.camera_speed * index;
+  double right = 0, down = 0, scale = 1;
+  if (scene.camera == "pan_left") right = -moved;
+  if (scene.camera == "pan_right") right = moved;
+  if (scene.camera == "tilt_up") down = -moved;
+  if (scene.camera == "tilt_down") down = moved;
+  if (scene.camera == "zoom_in") scale = std::exp(moved);
+  if (scene.camera == "zoom_out") scale = std::exp(-moved);
+  std::vector<std::uint8_t> levels;
+  for (int y = 0; y < scene.height; ++y) {
+    for (int x = 0; x < scene.width; ++x) {
+      const double texture = texture_at((x + 0.5 - scene.width / 2.0) / scale + right,
+                                        (y + 0.5 - scene.height / 2.0) / scale + down);
+      levels.push_back(static_cast<std::uint8_t>((texture + 1) / 2 * (kTextureLevels - 1)));
+    }
+  }
+  return levels;
+}
 
 RgbColour sprite_rgb(const std::string& colour) {
   return kSpriteRgb[find_name(kColourNames, colour, "colour")];
@@ -92,6 +145,7 @@ Frames draw_scene(const ShapesScene& scene) {
   }
   for (int t = 0; t < scene.frames; ++t) {
     frames.pts_s.push_back(t / kShapesFps);
+    if (scene.textured) add_texture(scene, t, frames);
     for (const Sprite& sprite : scene.sprites) {
       const auto [dx, dy] = step_of(sprite.direction);
       const double moved = sprite.speed_px * t;

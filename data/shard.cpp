@@ -122,7 +122,7 @@ struct ShardWriter::Impl {
     if (unfinished) fs::remove(tmp, ignored);
   }
 
-  void add(const std::string& id, const Dims& dims, const std::vector<float>& values) {
+  std::int64_t add(const std::string& id, const Dims& dims, const std::vector<float>& values) {
     const std::string place = concat(path.string(), ": record \"", id, "\"");
     ZOETROPE_CHECK(file.get() >= 0, place, ": added after close()");
     ZOETROPE_CHECK_DATA(is_record_name(id), place, ": not a valid record name");
@@ -131,13 +131,14 @@ struct ShardWriter::Impl {
                         shape_text(dims), " does not hold ", values.size(), " values");
     const std::vector<std::uint16_t> halves = to_halves(values, place);
     const hdf5::Library library;
-    write(id, dims, halves, place);
+    const std::int64_t offset = write(id, dims, halves, place);
     ids.insert(id);
     bytes += static_cast<std::int64_t>(halves.size() * sizeof(std::uint16_t));
+    return offset;
   }
 
-  void write(const std::string& id, const Dims& dims, const std::vector<std::uint16_t>& halves,
-             const std::string& place) const {
+  std::int64_t write(const std::string& id, const Dims& dims,
+                     const std::vector<std::uint16_t>& halves, const std::string& place) const {
     const int rank = static_cast<int>(dims.size());
     const Handle space =
         hdf5::own<Error>(H5Screate_simple(rank, dims.data(), nullptr), H5Sclose, place);
@@ -151,6 +152,14 @@ struct ShardWriter::Impl {
     hdf5::check<Error>(
         H5Dwrite(set.get(), half.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, halves.data()),
         concat(place, ": cannot write"));
+    const Dims first(dims.size(), 0);
+    haddr_t address = HADDR_UNDEF;
+    hsize_t stored = 0;
+    hdf5::check<Error>(
+        H5Dget_chunk_info_by_coord(set.get(), first.data(), nullptr, &address, &stored), place);
+    ZOETROPE_CHECK(address != HADDR_UNDEF && stored == halves.size() * sizeof(halves[0]) + 4, place,
+                   ": HDF5 stored ", stored, " bytes at ", address);
+    return static_cast<std::int64_t>(address);
   }
 
   void close() {
@@ -169,18 +178,19 @@ struct ShardWriter::Impl {
 ShardWriter::ShardWriter(const fs::path& path) : impl_(std::make_unique<Impl>(path)) {}
 ShardWriter::~ShardWriter() = default;
 
-void ShardWriter::add(const LatentRecord& record) {
+std::int64_t ShardWriter::add(const LatentRecord& record) {
   const auto size = [](int value) { return static_cast<hsize_t>(std::max(value, 0)); };
-  impl_->add(record.id,
-             {size(record.channels), size(record.frames), size(record.height), size(record.width)},
-             record.values);
+  return impl_->add(
+      record.id,
+      {size(record.channels), size(record.frames), size(record.height), size(record.width)},
+      record.values);
 }
 
-void ShardWriter::add(const TextRecord& record) {
-  impl_->add(record.id,
-             {static_cast<hsize_t>(std::max(record.length, 0)),
-              static_cast<hsize_t>(std::max(record.width, 0))},
-             record.values);
+std::int64_t ShardWriter::add(const TextRecord& record) {
+  return impl_->add(record.id,
+                    {static_cast<hsize_t>(std::max(record.length, 0)),
+                     static_cast<hsize_t>(std::max(record.width, 0))},
+                    record.values);
 }
 
 void ShardWriter::close() {

@@ -19,8 +19,9 @@ class ShardWriter {
  public:
   explicit ShardWriter(const std::filesystem::path& path);
   ~ShardWriter();  // without close(): the .tmp is removed
-  void add(const LatentRecord& record);
-  void add(const TextRecord& record);
+  // Where the record's values lie in the file, bytes: what RecordReader asks for.
+  std::int64_t add(const LatentRecord& record);
+  std::int64_t add(const TextRecord& record);
   void close();
   std::int64_t bytes() const;  // of values so far
   std::int64_t num_records() const;

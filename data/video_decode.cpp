@@ -105,8 +105,7 @@ bool ClipSampler::emit() {
   }
   if (num_emitted_ == 0) first_pts_s_ = held_pts_s_;
   last_pts_s_ = held_pts_s_;
-  ++num_emitted_;
-  stopped_ = !use_({held_pts_s_, converter_.width(), converter_.height(), rgb_});
+  stopped_ = !use_({held_pts_s_, converter_.width(), converter_.height(), rgb_, num_emitted_++});
   return !done();
 }
 

@@ -4,7 +4,6 @@
 
 #include <functional>
 #include <optional>
-#include <span>
 
 #include "data/frames.h"
 #include "data/video_reader.h"
@@ -12,13 +11,6 @@
 namespace zoetrope::data {
 
 OrSkip<VideoInfo> probe_video(const MediaFile& media);
-
-struct RgbPicture {
-  double pts_s = 0;
-  int width = 0;
-  int height = 0;
-  std::span<const std::uint8_t> rgb;  // valid during the call
-};
 
 // The request's own path is not looked at. Calls `use` for each picture; it returns false to stop
 // early. Returns the rate of the pictures, 0 for a still image. Holds one picture at a time. A clip

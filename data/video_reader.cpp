@@ -122,28 +122,59 @@ void send_request(const MediaFile& media, nlohmann::json header, DecoderSocket& 
   socket.send(header, {reinterpret_cast<const std::uint8_t*>(name.data()), name.size()});
 }
 
+void send_decode(const MediaFile& media, const DecodeRequest& request, std::int64_t output_bytes,
+                 DecoderSocket& socket) {
+  nlohmann::json header = request_to_json(request);
+  header["op"] = "decode";
+  header["output_bytes"] = output_bytes;
+  send_request(media, std::move(header), socket);
+}
+
 SkipReason skip_from_json(const nlohmann::json& skip) {
   return {skip.at("code").get<std::string>(), skip.at("detail").get<std::string>()};
 }
 
-void append_frame(const nlohmann::json& header, std::uint64_t payload_bytes,
-                  std::int64_t limit_bytes, DecoderSocket& socket, Frames& frames) {
-  const int width = header.at("width"), height = header.at("height");
-  if (width <= 0 || height <= 0 ||
-      (frames.num_frames > 0 && (width != frames.width || height != frames.height))) {
-    throw PeerLost(concat("a frame of ", width, "x", height));
+// Takes the child's answer to a decode request: pictures, whose bytes go where `room` says, up to
+// the rate or a reason.
+OrSkip<double> receive_pictures(
+    DecoderSocket& socket, const std::function<std::span<std::uint8_t>(const RgbPicture&)>& room,
+    const std::function<void(const RgbPicture&)>& use) {
+  for (std::int64_t index = 0;; ++index) {
+    std::uint64_t payload_bytes = 0;
+    const nlohmann::json answer = socket.receive(payload_bytes);
+    if (answer.contains("skip")) return skip_from_json(answer["skip"]);
+    if (!answer.contains("frame")) {
+      if (index == 0) throw PeerLost("done without a frame");
+      return answer.at("done").at("fps").get<double>();
+    }
+    const auto& header = answer["frame"];
+    RgbPicture picture{header.at("pts_s"), header.at("width"), header.at("height"), {}, index};
+    if (picture.width <= 0 || picture.height <= 0 ||
+        payload_bytes != std::uint64_t{3} * picture.width * picture.height) {
+      throw PeerLost(concat("a frame of ", picture.width, "x", picture.height, " in ",
+                            payload_bytes, " bytes"));
+    }
+    const std::span<std::uint8_t> rgb = room(picture);
+    socket.receive_payload(rgb);
+    picture.rgb = rgb;
+    use(picture);
   }
-  frames.width = width;
-  frames.height = height;
+}
+
+// Room for one more picture at the end of `frames`.
+std::span<std::uint8_t> append_room(const RgbPicture& picture, std::int64_t limit_bytes,
+                                    Frames& frames) {
+  if (picture.index > 0 && (picture.width != frames.width || picture.height != frames.height)) {
+    throw PeerLost(concat("a frame of ", picture.width, "x", picture.height));
+  }
+  frames.width = picture.width;
+  frames.height = picture.height;
   const std::size_t filled = frames.rgb.size();
-  if (payload_bytes != frames.frame_bytes() ||
-      filled + payload_bytes > static_cast<std::uint64_t>(limit_bytes)) {
-    throw PeerLost(concat("a frame of ", payload_bytes, " bytes after ", filled));
+  if (filled + frames.frame_bytes() > static_cast<std::uint64_t>(limit_bytes)) {
+    throw PeerLost(concat("a frame of ", frames.frame_bytes(), " bytes after ", filled));
   }
-  frames.rgb.resize(filled + payload_bytes);
-  socket.receive_payload(std::span(frames.rgb).subspan(filled));
-  frames.pts_s.push_back(header.at("pts_s"));
-  ++frames.num_frames;
+  frames.rgb.resize(filled + frames.frame_bytes());
+  return std::span(frames.rgb).subspan(filled);
 }
 
 void trim_end(Frames& frames, int frames_multiple) {
@@ -281,26 +312,46 @@ OrSkip<VideoInfo> VideoReader::probe(const fs::path& path) {
 
 OrSkip<Frames> VideoReader::read(const DecodeRequest& request) {
   check_request(request);
-  return ask<Frames>(
-      request.path, [&](const MediaFile& media, DecoderSocket& socket) -> OrSkip<Frames> {
-        nlohmann::json header = request_to_json(request);
-        header["op"] = "decode";
-        header["output_bytes"] = limits_.output_bytes;
-        send_request(media, std::move(header), socket);
-        Frames frames;
-        for (;;) {
-          std::uint64_t payload_bytes = 0;
-          const nlohmann::json answer = socket.receive(payload_bytes);
-          if (answer.contains("skip")) return skip_from_json(answer["skip"]);
-          if (answer.contains("frame")) {
-            append_frame(answer["frame"], payload_bytes, limits_.output_bytes, socket, frames);
-            continue;
-          }
-          frames.fps = answer.at("done").at("fps");
-          if (frames.num_frames == 0) throw PeerLost("done without a frame");
-          trim_end(frames, request.frames_multiple);
-          return frames;
-        }
+  return ask<Frames>(request.path,
+                     [&](const MediaFile& media, DecoderSocket& socket) -> OrSkip<Frames> {
+                       send_decode(media, request, limits_.output_bytes, socket);
+                       Frames frames;
+                       const auto rate = receive_pictures(
+                           socket,
+                           [&](const RgbPicture& picture) {
+                             return append_room(picture, limits_.output_bytes, frames);
+                           },
+                           [&](const RgbPicture& picture) {
+                             frames.pts_s.push_back(picture.pts_s);
+                             ++frames.num_frames;
+                           });
+                       if (skipped(rate)) return std::get<SkipReason>(rate);
+                       frames.fps = std::get<double>(rate);
+                       trim_end(frames, request.frames_multiple);
+                       return frames;
+                     });
+}
+
+OrSkip<double> VideoReader::stream(const DecodeRequest& request,
+                                   const std::function<void(const RgbPicture&)>& use) {
+  check_request(request);
+  return ask<double>(
+      request.path, [&](const MediaFile& media, DecoderSocket& socket) -> OrSkip<double> {
+        send_decode(media, request, std::numeric_limits<std::int64_t>::max(), socket);
+        std::vector<std::uint8_t> rgb;
+        return receive_pictures(
+            socket,
+            [&](const RgbPicture& picture) {
+              const std::uint64_t bytes = std::uint64_t{3} * picture.width * picture.height;
+              if (bytes > static_cast<std::uint64_t>(limits_.output_bytes))
+                throw PeerLost(concat("a frame of ", bytes, " bytes"));
+              rgb.resize(bytes);
+              return std::span(rgb);
+            },
+            [&](const RgbPicture& picture) {
+              use(picture);
+              socket.set_deadline(limits_.wall_s);
+            });
       });
 }
 

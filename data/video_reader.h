@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -41,7 +42,7 @@ struct DecodeRequest {
 
 struct DecodeLimits {
   std::int64_t memory_bytes = std::int64_t{2} << 30;
-  double wall_s = 120;                                // a request
+  double wall_s = 120;                                // a request; with stream(), a picture
   std::int64_t output_bytes = std::int64_t{4} << 30;  // decoded frames of a request
 };
 
@@ -57,6 +58,11 @@ class VideoReader {
   // Pictures are shown upright with square pixels. YUV is converted with the file's own matrix and
   // range (BT.601 up to 576 lines, else BT.709, when the file does not say).
   OrSkip<Frames> read(const DecodeRequest& request);
+  // The same pictures one at a time, so that a video of any length fits; frames_multiple trims
+  // nothing here. Returns their rate. The time limit holds for each picture, output_bytes does not
+  // count. Index 0 may come twice: when the child died and another one starts from the beginning.
+  OrSkip<double> stream(const DecodeRequest& request,
+                        const std::function<void(const RgbPicture&)>& use);
 
  private:
   struct Child;

@@ -16,7 +16,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "model/attention_cuda.h"
 #include "model/block_attention.h"
+#include "model/selective.h"
 
 namespace zoetrope::model {
 namespace {
@@ -74,16 +76,16 @@ double softmax_scale(const at::Tensor& q_TNH) {
 }
 
 enum class Way {
-  kKeepScores,  // short segments, and devices other than CPUs
+  kKeepScores,  // short segments
   kBlocks,      // bf16 where the processor multiplies it
   kFlash,       // LibTorch's kernel
 };
 
-Way way_of(const at::Tensor& q_TNH, const Group& group) {
-  const bool is_bf16 = q_TNH.scalar_type() == at::kBFloat16;
+Way way_of(const at::Tensor& q_TNH, const Group& group, bool is_selective) {
+  const bool may_be_long = q_TNH.scalar_type() == at::kBFloat16 && !is_selective;
   const bool is_short =
-      group.query_length * group.key_length <= (is_bf16 ? kMaxKeptScoresBf16 : kMaxKeptScores);
-  if (!q_TNH.device().is_cpu() || is_short) return Way::kKeepScores;
+      group.query_length * group.key_length <= (may_be_long ? kMaxKeptScoresBf16 : kMaxKeptScores);
+  if (is_short) return Way::kKeepScores;
   return can_use_block_attention(query_view(q_TNH, group)) ? Way::kBlocks : Way::kFlash;
 }
 
@@ -130,12 +132,15 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
                             at::IntArrayRef query_lengths, at::IntArrayRef key_lengths) {
     const auto groups = group_segments(query_lengths, key_lengths);
     at::Tensor out_TNH = at::empty_like(q_TNH, at::MemoryFormat::Contiguous);
-    variable_list saved = {q_TNH, k_SNH, v_SNH, out_TNH};
+    const bool is_selective = SelectiveScope::is_active();
+    variable_list saved = {keep_in(context, "q", q_TNH), keep_in(context, "k", k_SNH), v_SNH,
+                           out_TNH};
     for (const Group& group : groups) {
       saved.push_back(attend(query_view(q_TNH, group), key_view(k_SNH, group),
-                             key_view(v_SNH, group), way_of(q_TNH, group), softmax_scale(q_TNH),
-                             query_view(out_TNH, group)));
+                             key_view(v_SNH, group), way_of(q_TNH, group, is_selective),
+                             softmax_scale(q_TNH), query_view(out_TNH, group)));
     }
+    context->saved_data["is_selective"] = is_selective;
     context->save_for_backward(saved);
     context->saved_data["query_lengths"] = query_lengths;
     context->saved_data["key_lengths"] = key_lengths;
@@ -144,7 +149,10 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &q_TNH = saved[0], &k_SNH = saved[1], &v_SNH = saved[2], &out_TNH = saved[3];
+    const at::Tensor &v_SNH = saved[2], &out_TNH = saved[3];
+    const at::Tensor q_TNH = kept_in(context, "q", saved[0]),
+                     k_SNH = kept_in(context, "k", saved[1]);
+    const bool is_selective = context->saved_data["is_selective"].toBool();
     const at::Tensor g_TNH = gradients[0].contiguous();
     const auto groups = group_segments(context->saved_data["query_lengths"].toIntVector(),
                                        context->saved_data["key_lengths"].toIntVector());
@@ -156,7 +164,7 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
       attend_backward(query_view(g_TNH, group),
                       {query_view(q_TNH, group), key_view(k_SNH, group), key_view(v_SNH, group),
                        query_view(out_TNH, group), saved[4 + i]},
-                      way_of(q_TNH, group), softmax_scale(q_TNH),
+                      way_of(q_TNH, group, is_selective), softmax_scale(q_TNH),
                       {query_view(d_q, group), key_view(d_k, group), key_view(d_v, group)});
     }
     return {d_q, d_k, d_v, {}, {}};
@@ -177,6 +185,7 @@ at::Tensor packed_attention(const at::Tensor& q_TNH, const at::Tensor& k_SNH,
                  " query tokens, but the sequence has ", q_TNH.size(0));
   ZOETROPE_CHECK(total(key_lengths) == k_SNH.size(0), "segments of ", total(key_lengths),
                  " key tokens, but the sequence has ", k_SNH.size(0));
+  if (q_TNH.is_cuda()) return cuda_attention(q_TNH, k_SNH, v_SNH, query_lengths, key_lengths);
   return AttentionFunction::apply(q_TNH, k_SNH, v_SNH, at::IntArrayRef(query_lengths),
                                   at::IntArrayRef(key_lengths));
 }

@@ -20,6 +20,7 @@
 #include "model/norms.h"
 #include "model/parallel/sequence.h"
 #include "model/recompute.h"
+#include "model/selective.h"
 
 namespace zoetrope::model {
 namespace {
@@ -190,12 +191,12 @@ struct Dit::Block {
                                       [&](const auto& q, const auto& k, const auto& v) {
                                         return packed_attention(q, k, v, c.lengths, c.text_lengths);
                                       });
-    x_tD = x_tD + cross_tD;
+    x_tD = residual_sum(x_tD, cross_tD);
 
     const at::Tensor f_TD = gather_tokens(
         modulated_layer_norm(x_tD, m[4] + 1, m[3], c.rows, config.eps, c.compute_type), c.plan);
-    const at::Tensor mlp_tD = scatter_linear(ffn_out, at::gelu(ffn_in(f_TD), "tanh"), c.plan);
-    return gated_residual(x_tD, mlp_tD, m[5], c.rows);
+    const at::Tensor inner_TD = linear_gelu(f_TD, ffn_in.weight, ffn_in.bias);
+    return gated_residual(x_tD, scatter_linear(ffn_out, inner_TD, c.plan), m[5], c.rows);
   }
 };
 
@@ -245,9 +246,10 @@ Dit::Conditions Dit::conditions(const DitInput& input, at::ScalarType compute_ty
                                 const TokenPlan& plan) {
   Conditions c(plan);
   c.compute_type = compute_type;
-  c.rows = narrow(modulation_rows(input), plan.own_places());
-  c.single_row = one_row(plan.num_own());
-  c.rotation = rotary_.rotation(input.grids, input.patches_TK.device());
+  const at::Device device = input.patches_TK.device();
+  c.rows = rows_on(narrow(modulation_rows(input), plan.own_places()), device);
+  c.single_row = rows_on(one_row(plan.num_own()), device);
+  c.rotation = rotary_.rotation(input.grids, device);
   c.rotation.positions_T3 = plan.joint(c.rotation.positions_T3);
   std::vector<at::Tensor> texts = input.text_LE.split_with_sizes(input.text_lengths), held;
   for (const auto& [segment, length] : plan.joint_pieces()) {
@@ -277,15 +279,20 @@ at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type, cons
   const Conditions& c = *shared;
   const at::Tensor patches_tK = plan.own(input.patches_TK).to(scale_shift_table_.scalar_type());
   at::Tensor x_tD = linear(patches_tK, patch_embedding_.weight.flatten(1), patch_embedding_.bias);
+  const bool is_selective =
+      checkpointing_ == Checkpointing::kSelective && c10::GradMode::is_enabled();
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
     const auto unit = static_cast<std::int64_t>(i);
     if (gate_ != nullptr) gate_->fetch(unit, false);
-    const auto run = [this, &block, shared](const std::vector<at::Tensor>& in) {
+    const auto run = [this, &block, shared, is_selective](const std::vector<at::Tensor>& in) {
+      const SelectiveScope scope(is_selective);
+      const RecastScope recast(is_selective || gate_ != nullptr);
       return block(in[0], in[1], in[2], *shared, config_);
     };
     const std::vector<at::Tensor> in = {x_tD, c.time_U6D, c.text_LD};
-    x_tD = close_gate(recompute_blocks_ ? recompute(run, in) : run(in), gate_, unit);
+    const bool is_full = checkpointing_ == Checkpointing::kFull;
+    x_tD = close_gate(is_full ? recompute(run, in) : run(in), gate_, unit);
   }
 
   const auto m = (scale_shift_table_ + c.time_UD.unsqueeze(1)).unbind(1);  // shift, scale

@@ -17,6 +17,10 @@
 
 namespace zoetrope::model {
 
+// What a block keeps for the backward pass: all it needs; only what linear layers and attention
+// give, the rest is made again (selective.h); only its inputs, and it runs a second time.
+enum class Checkpointing { kNone, kSelective, kFull };
+
 class Dit : public Module {
  public:
   // Parameters in fp32 on `device`, uninitialised; at::kMeta builds shapes only. In a tensor group
@@ -39,9 +43,8 @@ class Dit : public Module {
   // group for parameters that are not cut. Collective over all these groups.
   at::Tensor forward(const DitInput& input, at::ScalarType compute_type, const TokenPlan& plan);
 
-  // Blocks keep only their inputs for backward, which runs each a second time; same numbers. The
-  // model must then outlive backward.
-  void set_recompute_blocks(bool recompute) { recompute_blocks_ = recompute; }
+  // Of the passes from now on. kFull: the model must outlive backward.
+  void set_checkpointing(Checkpointing how) { checkpointing_ = how; }
 
   const DitConfig& config() const { return config_; }
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit) override;
@@ -59,7 +62,7 @@ class Dit : public Module {
   DitConfig config_;
   TensorPlace place_;
   WeightGate* gate_ = nullptr;
-  bool recompute_blocks_ = false;
+  Checkpointing checkpointing_ = Checkpointing::kNone;
   std::vector<Block> blocks_;
   RotaryEmbedding rotary_;
   Linear patch_embedding_;  // its weight has the shape of a Conv3d: [D, C, pt, ph, pw]

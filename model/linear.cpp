@@ -1,18 +1,22 @@
-// One autograd node a linear layer: saves x and the weight itself, which backward casts again. A
-// cast copy would outlive weights that are dropped between the passes. M rows, K inputs, N outputs
+// One autograd node a linear layer: saves x and the weight or its cast, nothing else.
+// M rows, K inputs, N outputs
 #include "model/linear.h"
 
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sum.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "model/norms_cuda.h"
+#include "model/selective.h"
 
 namespace zoetrope::model {
 namespace {
@@ -37,26 +41,32 @@ at::Tensor multiply_transposed(const at::Tensor& x, const at::Tensor& w, const a
   return bias.defined() ? at::addmm(bias, x, w.t()) : at::mm(x, w.t());
 }
 
+thread_local bool recasts_weights = false;
+
 class LinearFunction : public torch::autograd::Function<LinearFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x_MK,
                             const at::Tensor& weight_NK, const std::optional<at::Tensor>& bias_N) {
     const at::Tensor w_NK = weight_NK.to(x_MK.scalar_type());
     const at::Tensor b_N = bias_N ? bias_N->to(x_MK.scalar_type()) : at::Tensor();
-    context->save_for_backward({x_MK, weight_NK});
+    context->save_for_backward({keep_in(context, "x", x_MK), recasts_weights ? weight_NK : w_NK});
     context->saved_data["has_bias"] = bias_N.has_value();
+    context->saved_data["weight_type"] = static_cast<std::int64_t>(weight_NK.scalar_type());
     return multiply_transposed(x_MK, w_NK, b_N);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &x_MK = saved[0], &g_MN = gradients[0];
-    const at::Tensor w_NK = saved[1].to(x_MK.scalar_type());
-    const auto weight_type = saved[1].scalar_type();
+    const at::Tensor& g_MN = gradients[0];
+    const at::Tensor w_NK = saved[1].to(g_MN.scalar_type());
+    const auto weight_type =
+        static_cast<at::ScalarType>(context->saved_data["weight_type"].toInt());
     at::Tensor d_x, d_weight, d_bias;
     if (context->needs_input_grad(0)) d_x = multiply_transposed(g_MN, w_NK.t(), {});
-    if (context->needs_input_grad(1))
+    if (context->needs_input_grad(1)) {
+      const at::Tensor x_MK = kept_in(context, "x", saved[0]);
       d_weight = multiply_transposed(g_MN.t(), x_MK.t(), {}).to(weight_type);
+    }
     const bool has_bias = context->saved_data["has_bias"].toBool();
     if (has_bias && context->needs_input_grad(2)) d_bias = at::sum(g_MN, {0}, false, weight_type);
     return {d_x, d_weight, d_bias};
@@ -64,6 +74,12 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
 };
 
 }  // namespace
+
+RecastScope::RecastScope(bool active) : outer_(std::exchange(recasts_weights, active)) {}
+
+RecastScope::~RecastScope() {
+  recasts_weights = outer_;
+}
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   ZOETROPE_CHECK(x.size(-1) == weight.size(1), "a linear layer of ", weight.size(1), " inputs got ",
@@ -73,6 +89,18 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   const auto optional_bias = bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
   const at::Tensor x_MK = x.dim() == 2 ? x : x.reshape({-1, x.size(-1)});
   return LinearFunction::apply(x_MK, weight, optional_bias).view(shape);
+}
+
+at::Tensor linear_gelu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const bool biased_by_kernel = x.dim() == 2 && can_use_cuda_kernels(x);
+  const auto activate = [bias, biased_by_kernel](const at::Tensor& h) {
+    return biased_by_kernel ? cuda_bias_gelu(h, bias) : at::gelu(h, "tanh");
+  };
+  const at::Tensor h = linear(x, weight, biased_by_kernel ? at::Tensor() : bias);
+  const at::Tensor y = activate(h);
+  if (SelectiveScope::is_active())
+    can_remake(y, [activate, h = keep(h)] { return activate(h->get()); });
+  return y;
 }
 
 }  // namespace zoetrope::model

@@ -11,4 +11,21 @@ namespace zoetrope::model {
 // are not Intel's.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
+// While one is active on a thread, its linear layers keep the weights themselves for backward and
+// cast them a second time there: for weights that come and go (parallel/weight_gate.h), and to save
+// the memory of the casts. Otherwise they keep the casts.
+class RecastScope {
+ public:
+  explicit RecastScope(bool active);
+  ~RecastScope();
+  RecastScope(const RecastScope&) = delete;
+  RecastScope& operator=(const RecastScope&) = delete;
+
+ private:
+  bool outer_;
+};
+
+// gelu(linear(x, weight, bias)) by tanh; bias defined.
+at::Tensor linear_gelu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
 }  // namespace zoetrope::model

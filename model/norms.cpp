@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include <ATen/Parallel.h>
@@ -17,15 +18,15 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/error.h"
+#include "model/norms_cuda.h"
 #include "model/row_kernels.h"
+#include "model/selective.h"
 
 namespace zoetrope::model {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-constexpr std::int64_t kRunTokens = 64;
 
 bool is_fused(const at::Tensor& x) {
   return x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
@@ -152,14 +153,15 @@ class LayerNormFunction : public torch::autograd::Function<LayerNormFunction> {
         statistics[2 * t + 1] = rstd;
       }
     });
-    context->save_for_backward({x_TD, multiplier_UD, runs_R3, statistics_T2});
+    context->save_for_backward(
+        {keep_in(context, "x", x_TD), multiplier_UD, runs_R3, statistics_T2});
     return y_TD;
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &x_TD = saved[0], &multiplier_UD = saved[1], &runs_R3 = saved[2];
-    const at::Tensor g_TD = gradients[0].contiguous();
+    const at::Tensor &multiplier_UD = saved[1], &runs_R3 = saved[2];
+    const at::Tensor x_TD = kept_in(context, "x", saved[0]), g_TD = gradients[0].contiguous();
     const std::int64_t width = x_TD.size(1), num_runs = runs_R3.size(0);
     at::Tensor d_x_TD = at::empty_like(x_TD);
     at::Tensor d_multiplier_RD = at::zeros({num_runs, width}, x_TD.options());
@@ -391,37 +393,103 @@ ModulationRows one_row(std::int64_t tokens) {
   return {runs_tensor(runs), {}};
 }
 
-at::Tensor modulated_layer_norm(const at::Tensor& x_TD, const at::Tensor& multiplier_UD,
-                                const at::Tensor& shift_UD, const ModulationRows& rows, double eps,
-                                at::ScalarType out_type) {
+ModulationRows rows_on(ModulationRows rows, at::Device device) {
+  if (!device.is_cuda()) return rows;
+  const std::int64_t count = rows.runs_R3.size(0);
+  const std::int64_t tokens = count == 0 ? 0 : rows.runs_R3[count - 1][2].item<std::int64_t>();
+  const std::int64_t* runs = rows.runs_R3.const_data_ptr<std::int64_t>();
+  rows.row_of_token_T = expand_runs({runs, runs + 3 * count}, tokens).to(device);
+  rows.device_runs_R3 = rows.runs_R3.to(device);
+  return rows;
+}
+
+namespace {
+
+at::Tensor layer_norm_rows(const at::Tensor& x_TD, const at::Tensor& multiplier_UD,
+                           const at::Tensor& shift_UD, const ModulationRows& rows, double eps,
+                           at::ScalarType out_type) {
   if (is_fused(x_TD)) {
     return LayerNormFunction::apply(x_TD, multiplier_UD.contiguous(), shift_UD.contiguous(),
                                     rows.runs_R3, eps, static_cast<std::int64_t>(out_type));
   }
+  if (can_use_cuda_kernels(x_TD))
+    return cuda_layer_norm(x_TD, multiplier_UD, shift_UD, rows, eps, out_type);
   const at::Tensor xhat_TD = at::layer_norm(x_TD, {x_TD.size(1)}, {}, {}, eps);
   return (xhat_TD * gather(multiplier_UD, rows) + gather(shift_UD, rows)).to(out_type);
 }
 
-at::Tensor gated_residual(const at::Tensor& residual_TD, const at::Tensor& update_TD,
-                          const at::Tensor& gate_UD, const ModulationRows& rows) {
+at::Tensor add_gated(const at::Tensor& residual_TD, const at::Tensor& update_TD,
+                     const at::Tensor& gate_UD, const ModulationRows& rows) {
   if (is_fused(residual_TD)) {
     return GatedResidualFunction::apply(residual_TD, update_TD.contiguous(), gate_UD.contiguous(),
                                         rows.runs_R3);
   }
+  if (can_use_cuda_kernels(residual_TD))
+    return cuda_gated_residual(residual_TD, update_TD, gate_UD, rows);
   return residual_TD + gather(gate_UD, rows) * update_TD.to(residual_TD.scalar_type());
 }
 
-at::Tensor rms_norm_rotate(const at::Tensor& x_TD, const at::Tensor& weight_D,
-                           const Rotation* rotation, std::int64_t heads, double eps) {
+at::Tensor normalise_and_turn(const at::Tensor& x_TD, const at::Tensor& weight_D,
+                              const Rotation* rotation, std::int64_t heads, double eps) {
   if (is_fused(x_TD) && weight_D.defined()) {
     const Rotation none;
     return RmsNormRotateFunction::apply(x_TD.contiguous(), weight_D, rotation ? *rotation : none,
                                         heads, eps);
   }
+  if (can_use_cuda_kernels(x_TD) && weight_D.defined())
+    return cuda_rms_norm_rotate(x_TD, weight_D, rotation, eps);
   at::Tensor y_TD = x_TD.scalar_type() == at::kDouble ? x_TD : x_TD.to(at::kFloat);
   if (weight_D.defined()) y_TD = y_TD * at::rsqrt((y_TD * y_TD).mean(-1, true) + eps) * weight_D;
   if (rotation) y_TD = rotate(y_TD.unflatten(1, {heads, -1}), *rotation).flatten(1);
   return y_TD.to(x_TD.scalar_type());
+}
+
+}  // namespace
+
+at::Tensor modulated_layer_norm(const at::Tensor& x_TD, const at::Tensor& multiplier_UD,
+                                const at::Tensor& shift_UD, const ModulationRows& rows, double eps,
+                                at::ScalarType out_type) {
+  const at::Tensor y_TD = layer_norm_rows(x_TD, multiplier_UD, shift_UD, rows, eps, out_type);
+  if (SelectiveScope::is_active()) {
+    can_remake(y_TD, [x = keep(x_TD), multiplier = multiplier_UD.detach(),
+                      shift = shift_UD.detach(), rows, eps, out_type] {
+      return layer_norm_rows(x->get(), multiplier, shift, rows, eps, out_type);
+    });
+  }
+  return y_TD;
+}
+
+at::Tensor gated_residual(const at::Tensor& residual_TD, const at::Tensor& update_TD,
+                          const at::Tensor& gate_UD, const ModulationRows& rows) {
+  const at::Tensor y_TD = add_gated(residual_TD, update_TD, gate_UD, rows);
+  if (SelectiveScope::is_active()) {
+    can_remake(y_TD,
+               [residual = keep(residual_TD), update = keep(update_TD), gate = gate_UD.detach(),
+                rows] { return add_gated(residual->get(), update->get(), gate, rows); });
+  }
+  return y_TD;
+}
+
+at::Tensor residual_sum(const at::Tensor& residual_TD, const at::Tensor& update_TD) {
+  const at::Tensor y_TD = residual_TD + update_TD;
+  if (SelectiveScope::is_active()) {
+    can_remake(y_TD, [residual = keep(residual_TD), update = keep(update_TD)] {
+      return residual->get() + update->get();
+    });
+  }
+  return y_TD;
+}
+
+at::Tensor rms_norm_rotate(const at::Tensor& x_TD, const at::Tensor& weight_D,
+                           const Rotation* rotation, std::int64_t heads, double eps) {
+  const at::Tensor y_TD = normalise_and_turn(x_TD, weight_D, rotation, heads, eps);
+  if (SelectiveScope::is_active()) {
+    can_remake(y_TD, [x = keep(x_TD), weight = weight_D.defined() ? weight_D.detach() : weight_D,
+                      turn = rotation ? std::optional(*rotation) : std::nullopt, heads, eps] {
+      return normalise_and_turn(x->get(), weight, turn ? &*turn : nullptr, heads, eps);
+    });
+  }
+  return y_TD;
 }
 
 }  // namespace zoetrope::model

@@ -8,6 +8,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -35,6 +37,12 @@ void check_request(const SampleRequest& request, const DitConfig& config, bool g
       "a latent of ", request.channels, " channels, but the model takes ", config.in_channels,
       " and gives ", config.out_channels);
   ZOETROPE_CHECK_CONFIG(is_text(request.text_LE), "a sample without text states");
+  const std::vector<std::int64_t> size = {request.channels, request.frames, request.height,
+                                          request.width};
+  ZOETROPE_CHECK(
+      !request.keep_THW.defined() || (request.kept_CTHW.sizes() == at::IntArrayRef(size) &&
+                                      request.keep_THW.sizes() == at::IntArrayRef(size).slice(1)),
+      "the latents to keep do not have the size of the sample");
   ZOETROPE_CHECK_CONFIG(!guided || is_text(request.null_text_LE),
                         "guidance needs the states of the negative text");
 }
@@ -51,6 +59,7 @@ class PackedRequests {
       noise.push_back(patchify(draw_noise(request), config.patch_size, &grids_.emplace_back()));
     }
     noise_TK_ = to_head_order(at::cat(noise)).to(device);
+    read_kept(requests, device);
     std::vector<at::Tensor> texts;
     for (int copy = 0; copy < copies_; ++copy) {
       input_.grids.insert(input_.grids.end(), grids_.begin(), grids_.end());
@@ -61,20 +70,31 @@ class PackedRequests {
       }
     }
     input_.text_LE = at::cat(texts);
-    input_.row_of_segment.assign(input_.grids.size(), 0);
+    input_.row_of_segment.assign(input_.grids.size(), keep_T1_.defined() ? -1 : 0);
+    if (!keep_T1_.defined()) return;
+    const at::Tensor rows_T = keep_T1_.flatten().to(at::kLong);  // row 1: timestep 0
+    input_.row_of_token_T = copies_ == 2 ? at::cat({rows_T, rows_T}) : rows_T;
   }
 
   const at::Tensor& noise() const { return noise_TK_; }
+  // What is to be kept, back in its place.
+  at::Tensor with_kept(const at::Tensor& x_TK) const {
+    return keep_T1_.defined() ? at::where(keep_T1_, kept_TK_, x_TK) : x_TK;
+  }
 
   // Velocity of all requests at one level, guided.
   at::Tensor velocity(Dit& dit, const at::Tensor& x_TK, double sigma, const SampleConfig& sample) {
     const at::Tensor patches_TK = to_patch_order(x_TK);
     input_.patches_TK = copies_ == 2 ? at::cat({patches_TK, patches_TK}) : patches_TK;
     input_.timesteps_U = at::full({1}, kTimestepScale * sigma, x_TK.options());
-    const at::Tensor v_TK = dit.forward(input_, sample.compute_type);
-    if (copies_ == 1) return v_TK;
-    const auto halves = v_TK.chunk(2);
-    return halves[1] + (halves[0] - halves[1]) * sample.guidance;
+    if (keep_T1_.defined())
+      input_.timesteps_U = at::cat({input_.timesteps_U, at::zeros({1}, x_TK.options())});
+    at::Tensor output_TK = dit.forward(input_, sample.compute_type);
+    if (copies_ == 2) {
+      const auto halves = output_TK.chunk(2);
+      output_TK = halves[1] + (halves[0] - halves[1]) * sample.guidance;
+    }
+    return convert_prediction(output_TK, sample.prediction, Prediction::kVelocity, x_TK, sigma);
   }
 
   std::vector<at::Tensor> latents(const at::Tensor& x_TK) const {
@@ -89,6 +109,26 @@ class PackedRequests {
   }
 
  private:
+  void read_kept(const std::vector<SampleRequest>& requests, at::Device device) {
+    std::vector<at::Tensor> kept, keep;
+    bool any = false;
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      const SampleRequest& request = requests[i];
+      if (request.keep_THW.defined()) {
+        any = any || request.keep_THW.any().item<bool>();
+        kept.push_back(patchify(request.kept_CTHW, config_.patch_size, nullptr));
+        keep.push_back(
+            patchify(request.keep_THW.unsqueeze(0), config_.patch_size, nullptr).all(1, true));
+      } else {
+        const std::int64_t tokens = grids_[i].tokens();
+        kept.push_back(at::zeros({tokens, config_.in_channels * config_.patch_volume()}));
+        keep.push_back(at::zeros({tokens, 1}, at::kBool));
+      }
+    }
+    if (!any) return;
+    kept_TK_ = to_head_order(at::cat(kept)).to(device);
+    keep_T1_ = at::cat(keep).to(device);
+  }
   at::Tensor to_head_order(const at::Tensor& x) const {  // (c, patch) -> (patch, c)
     return x.view({x.size(0), config_.in_channels, config_.patch_volume()})
         .transpose(1, 2)
@@ -105,6 +145,7 @@ class PackedRequests {
   std::vector<Grid> grids_;
   DitInput input_;
   at::Tensor noise_TK_;
+  at::Tensor kept_TK_, keep_T1_;  // undefined when nothing is kept
 };
 
 }  // namespace
@@ -120,9 +161,10 @@ std::vector<at::Tensor> sample_latents(Dit& dit, const std::vector<SampleRequest
   const auto solver = make_solver(config.solver, sigmas);
   PackedRequests packed(requests, dit.config(), guided,
                         dit.named_parameters().front().second.device());
-  at::Tensor x_TK = packed.noise();
+  at::Tensor x_TK = packed.with_kept(packed.noise());
   for (int i = 0; i < config.steps; ++i) {
-    x_TK = solver->step(i, x_TK, packed.velocity(dit, x_TK, sigmas[i], config));
+    const at::Tensor v_TK = packed.velocity(dit, x_TK, sigmas[i], config);
+    x_TK = packed.with_kept(solver->step(i, x_TK, v_TK));
     if (on_step) on_step(i);
   }
   return packed.latents(x_TK);

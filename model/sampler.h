@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "model/dit.h"
+#include "model/flow.h"
 
 namespace zoetrope::model {
 
@@ -35,6 +36,9 @@ struct SampleRequest {
   at::Tensor text_LE, null_text_LE;
   std::uint64_t seed = 0;
   std::int64_t index = 0;  // of the prompt: noise is keyed by (seed, index), not by order or rank
+  // Latents to keep, [C, T, H, W], and where, bool [T, H, W]: whole patches of them are clean at
+  // timestep 0 in every pass and come back bit for bit. Undefined: nothing is kept.
+  at::Tensor kept_CTHW{}, keep_THW{};
 };
 
 struct SampleConfig {
@@ -43,7 +47,8 @@ struct SampleConfig {
   double shift = 3;
   std::string solver = "unipc";
   at::ScalarType compute_type = at::kFloat;
-  std::string grid = "wan";  // of sigma_schedule
+  std::string grid = "wan";                       // of sigma_schedule
+  Prediction prediction = Prediction::kVelocity;  // what the model gives
 };
 
 // All requests at once, packed in one sequence whatever their sizes. Returns latents [C, T, H, W],

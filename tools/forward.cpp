@@ -12,6 +12,7 @@
 #include "base/options.h"
 #include "launch/run_main.h"
 #include "model/component.h"
+#include "model/device.h"
 #include "model/tokenizer.h"
 #include "model/weights.h"
 
@@ -95,19 +96,18 @@ Json tokenize(const po::variables_map& values) {
   return Json{{"lines", num_lines}, {"tokens", num_tokens}};
 }
 
-Json run_model(const po::variables_map& values, const std::string& device) {
+Json run_model(const po::variables_map& values, at::Device device) {
   refuse_flags(values, {"text"}, "model");
   const std::filesystem::path folder = find_weights(need_flag(values, "model"));
   const std::string inputs = need_flag(values, "inputs"), output = need_flag(values, "output");
   const at::ScalarType dtype = parse_dtype(values["dtype"].as<std::string>());
-  ZOETROPE_CHECK_CONFIG(device != "cuda", "--device cuda: this build computes on the CPU only");
-  const auto component = model::load_component(folder, at::kCPU, dtype);
+  const auto component = model::load_component(folder, device, dtype);
   const model::TensorMap tensors = model::load_tensors(inputs);
   const auto start = std::chrono::steady_clock::now();
   model::TensorMap results =
-      model::run_component(*component, tensors, at::kCPU, values["gradients"].as<bool>());
+      model::run_component(*component, tensors, device, values["gradients"].as<bool>());
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  for (auto& [name, tensor] : results) tensor = tensor.contiguous();
+  for (auto& [name, tensor] : results) tensor = tensor.cpu().contiguous();
   model::save_tensors(output, results);
   return Json{{"component", model::component_kind(folder)},
               {"parameters", component->module().num_parameters()},
@@ -122,9 +122,10 @@ int run(int argc, char** argv) {
   if (!parse_options(argc, argv, kUsage, kExamples, own_options(), "", common, values)) {
     return kExitOk;
   }
+  const at::Device device = model::select_device(common.device, launch::local_rank().index);
   at::set_num_threads(launch::threads_per_rank());
   const bool is_text = values.count("tokenizer") > 0;
-  const Json counts = is_text ? tokenize(values) : run_model(values, common.device);
+  const Json counts = is_text ? tokenize(values) : run_model(values, device);
   std::cout << counts.dump() << "\n";
   return kExitOk;
 }

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/options.h"
 #include "base/safetensors.h"
+#include "data/corpus_page.h"
 #include "data/corpus_summary.h"
 #include "data/manifest.h"
 #include "data/video_reader.h"
@@ -22,9 +23,10 @@ namespace fs = std::filesystem;
 namespace zoetrope {
 namespace {
 
-constexpr const char* kUsage = "inspect PATH [--json]";
+constexpr const char* kUsage = "inspect PATH [--json] [--html PAGE]";
 constexpr const char* kExamples =
-    "  inspect clip.mp4\n  inspect corpus\n  inspect corpus/latents/r00000-p00000.h5\n"
+    "  inspect clip.mp4\n  inspect corpus\n  inspect corpus --html corpus.html --thumbnails 100\n  "
+    "inspect corpus/latents/r00000-p00000.h5\n"
     "  inspect runs/tiny\n  inspect minilm --json\n  inspect dit_tiny.yaml\n"
     "PATH: video, image, shard (.h5), corpus, manifest (.jsonl), checkpoint, run folder, weights "
     "folder or NAME,\n.safetensors, .json, config (.yaml).\n";
@@ -333,7 +335,12 @@ void print_object(const Json& object, const std::string& indent) {
 int run(int argc, char** argv) {
   po::options_description own("Options of inspect");
   own.add_options()("path", po::value<std::vector<std::string>>(), "what to look at")(
-      "json", po::bool_switch(), "print one JSON object");
+      "json", po::bool_switch(), "print one JSON object")(
+      "html", po::value<std::string>()->default_value(""),
+      "of a corpus: also writes this page, with pictures")(
+      "thumbnails", po::value<std::int64_t>()->default_value(48), "pictures on it")(
+      "media-root", po::value<std::string>()->default_value(""),
+      "folder where a corpus's sources are looked for; default: from here");
   CommonOptions common;
   po::variables_map values;
   if (!parse_options(argc, argv, kUsage, kExamples, own, "path", common, values)) return kExitOk;
@@ -345,6 +352,14 @@ int run(int argc, char** argv) {
       fs::is_directory(path) ? describe_folder(path) : describe_file(path, common.sets);
   Json json = {{"path", path.string()}};
   json.update(description);
+  if (const auto page = values["html"].as<std::string>(); !page.empty()) {
+    ZOETROPE_CHECK_CONFIG(json["kind"] == "corpus", path.string(), " is a ",
+                          json["kind"].get<std::string>(), ": --html is for a corpus");
+    data::write_corpus_page(
+        path, page,
+        {values["thumbnails"].as<std::int64_t>(), values["media-root"].as<std::string>()});
+    json["page"] = page;
+  }
   if (values["json"].as<bool>()) {
     std::cout << json.dump() << "\n";
   } else {

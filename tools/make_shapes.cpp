@@ -52,6 +52,8 @@ po::options_description own_options() {
       "of a clip; with --vary the longest; 1 = images");
   add("height", po::value<int>()->default_value(64), "pixels, even");
   add("width", po::value<int>()->default_value(64), "pixels, even");
+  add("camera", po::bool_switch(),
+      "textured grounds under a camera that stands still, pans, tilts or zooms");
   add("vary", po::bool_switch(),
       "mix lengths 1, 5, 9, ... and canvases (64x64, 48x80, 80x48, 64x96, ...)");
   add("split", po::value<std::string>()->default_value("train"),
@@ -69,7 +71,7 @@ Job job_from(const po::variables_map& values, const CommonOptions& common) {
   job.split = values["split"].as<std::string>();
   job.seed = static_cast<std::uint64_t>(common.seed);
   job.options = {values["frames"].as<int>(), values["height"].as<int>(), values["width"].as<int>(),
-                 values["vary"].as<bool>()};
+                 values["vary"].as<bool>(), values["camera"].as<bool>()};
   ZOETROPE_CHECK_CONFIG(job.count >= 1, "--count ", job.count, " is less than 1");
   const bool sized = !values["height"].defaulted() || !values["width"].defaulted();
   ZOETROPE_CHECK_CONFIG(!(job.options.vary && sized),
@@ -83,14 +85,16 @@ Job job_from(const po::variables_map& values, const CommonOptions& common) {
 }
 
 Json settings_of(const Job& job) {
-  return {{"made_by", "make_shapes"},
-          {"format", 1},
-          {"seed", job.seed},
-          {"split", job.split},
-          {"frames", job.options.frames},
-          {"height", job.options.height},
-          {"width", job.options.width},
-          {"vary", job.options.vary}};
+  Json settings{{"made_by", "make_shapes"},
+                {"format", 1},
+                {"seed", job.seed},
+                {"split", job.split},
+                {"frames", job.options.frames},
+                {"height", job.options.height},
+                {"width", job.options.width},
+                {"vary", job.options.vary}};
+  if (job.options.camera) settings["camera"] = true;
+  return settings;
 }
 
 // Touches nothing: a folder that is someone else's stays as it is.

@@ -1,5 +1,6 @@
 // sample: checkpoint + prompts -> mp4 (or PNG for one frame).
 #include <iostream>
+#include <optional>
 
 #include <ATen/Parallel.h>
 
@@ -8,6 +9,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/progress.h"
+#include "data/video_reader.h"
 #include "data/video_writer.h"
 #include "launch/run_main.h"
 #include "train/generator.h"
@@ -25,7 +27,10 @@ constexpr const char* kExamples =
     "  mpirun -np 2 sample --checkpoint runs/tiny --prompts prompts.jsonl --output samples/\n"
     "  sample --checkpoint runs/tiny --prompt 'a blue square' --frames 1 --output square.png\n"
     "A line of FILE.jsonl: {\"prompt\": TEXT, \"frames\": N, \"height\": N, \"width\": N}; sizes "
-    "may be left out.\n";
+    "may be left out.\n"
+    "  sample --checkpoint runs/tiny --prompt '...' --keep still.png@0 --output animated.mp4\n"
+    "  sample --checkpoint runs/tiny --prompt '...' --keep a.mp4@0 --keep b.mp4@end --frames 33 "
+    "--output joined.mp4\n";
 
 po::options_description own_options() {
   po::options_description own("Options of sample");
@@ -49,6 +54,10 @@ po::options_description own_options() {
   add("vae", po::value<std::string>()->default_value(""),
       "VAE folder or NAME; default: as trained");
   add("text-encoder", po::value<std::string>()->default_value(""), "likewise");
+  add("keep", po::value<std::vector<std::string>>()->composing(),
+      "PATH@FRAME: a still or clip that the video contains from frame FRAME on; negative counts "
+      "from the end, @end puts its last frame last; repeatable");
+  add("loop", po::bool_switch(), "ends as it begins");
   add("pack", po::value<int>()->default_value(16), "prompts sampled together");
   return own;
 }
@@ -102,6 +111,85 @@ model::SampleConfig sample_config(const po::variables_map& values) {
   return config;
 }
 
+data::Frames read_kept(const fs::path& path, const train::VideoGenerator& generator,
+                       const train::VideoPrompt& prompt) {
+  data::VideoReader reader;
+  data::DecodeRequest request;
+  request.path = path;
+  request.max_pixels = std::int64_t{1} * prompt.height * prompt.width;
+  request.size_multiple = generator.size_multiple();
+  const auto read = reader.read(request);
+  ZOETROPE_CHECK_CONFIG(!data::skipped(read), "--keep ", path.string(), ": ",
+                        std::get<data::SkipReason>(read).detail);
+  return std::get<data::Frames>(read);
+}
+
+// PATH@FRAME -> the frames, and where the first of them lies in the prompt's video.
+train::KeptClip parse_keep(const std::string& text, const train::VideoGenerator& generator,
+                           const train::VideoPrompt& prompt) {
+  const std::size_t at = text.rfind('@');
+  const std::string place = at == std::string::npos ? "" : text.substr(at + 1);
+  const std::string digits = place.substr(place.starts_with('-') ? 1 : 0);
+  const bool is_number = !digits.empty() && digits.size() < 8 &&
+                         digits.find_first_not_of("0123456789") == std::string::npos;
+  ZOETROPE_CHECK_CONFIG(is_number || place == "end", "--keep ", text,
+                        ": expected PATH@FRAME, FRAME a whole number or end");
+  train::KeptClip clip{read_kept(text.substr(0, at), generator, prompt), 0};
+  clip.first = is_number ? std::stoi(place) : prompt.frames - clip.frames.num_frames;
+  return clip;
+}
+
+void keep_frames(const po::variables_map& values, const train::VideoGenerator& generator,
+                 std::vector<train::VideoPrompt>& prompts) {
+  if (values.count("keep") == 0 && !values["loop"].as<bool>()) return;
+  if (!generator.knows_kept_frames()) {
+    log_warn(
+        "this checkpoint was trained without condition masks (dit.conditions): it has never "
+        "seen given frames, and what it makes around them may not fit");
+  }
+  if (values.count("keep") == 0) return;
+  for (train::VideoPrompt& prompt : prompts) {
+    for (const std::string& text : values["keep"].as<std::vector<std::string>>()) {
+      prompt.keep.push_back(parse_keep(text, generator, prompt));
+    }
+  }
+}
+
+// The frame of `clip` that lies at `place` of a video of `num_frames`, if any, as a still.
+std::optional<data::Frames> frame_at(const train::KeptClip& clip, int place, int num_frames) {
+  const int i = place - (clip.first < 0 ? num_frames + clip.first : clip.first);
+  if (i < 0 || i >= clip.frames.num_frames) return std::nullopt;
+  data::Frames still = clip.frames;
+  const auto begin = clip.frames.rgb.begin() + static_cast<std::ptrdiff_t>(still.frame_bytes()) * i;
+  still.num_frames = 1;
+  still.rgb.assign(begin, begin + static_cast<std::ptrdiff_t>(still.frame_bytes()));
+  return still;
+}
+
+// The first frame is also the last: the one that is kept at either end, or a sampled still.
+void close_loops(train::VideoGenerator& generator, std::uint64_t seed,
+                 const model::SampleConfig& config, int pack,
+                 std::vector<train::VideoPrompt>& prompts) {
+  for (train::VideoPrompt& prompt : prompts) {
+    const int last = prompt.frames - 1;
+    ZOETROPE_CHECK_CONFIG(last > 0, "--loop needs more than one frame");
+    std::optional<data::Frames> first_frame, last_frame;
+    for (const train::KeptClip& clip : prompt.keep) {
+      if (auto frame = frame_at(clip, 0, prompt.frames)) first_frame = std::move(frame);
+      if (auto frame = frame_at(clip, last, prompt.frames)) last_frame = std::move(frame);
+    }
+    if (!first_frame && !last_frame) {
+      train::VideoPrompt still = prompt;
+      still.frames = 1;
+      still.keep.clear();
+      first_frame = generator.generate({still}, seed, config, pack).front();
+      prompt.keep.push_back({*first_frame, 0});
+    }
+    if (!last_frame) prompt.keep.push_back({*first_frame, last});
+    if (!first_frame) prompt.keep.push_back({*last_frame, 0});
+  }
+}
+
 fs::path output_path(const fs::path& output, bool several, std::int64_t index) {
   if (!several) return output;
   char name[32];
@@ -126,9 +214,12 @@ int run(int argc, char** argv, launch::Communicator& world) {
   std::vector<train::VideoPrompt> mine;
   for (std::size_t i = world.rank(); i < prompts.size(); i += world.size())
     mine.push_back(prompts[i]);
+  keep_frames(values, generator, mine);
 
   const int pack = checked_positive(values, "pack");
   const auto packs = (static_cast<std::int64_t>(mine.size()) + pack - 1) / pack;
+  if (values["loop"].as<bool>())
+    close_loops(generator, static_cast<std::uint64_t>(common.seed), config, pack, mine);
   Progress progress("sampling", packs * config.steps, world.rank() == 0, "steps");
   const auto clips = generator.generate(mine, static_cast<std::uint64_t>(common.seed), config, pack,
                                         [&] { progress.advance(); });

@@ -48,7 +48,9 @@ int run(int argc, char** argv, launch::Communicator& world) {
   po::variables_map values;
   if (!parse_options(argc, argv, kUsage, kExamples, own, "", common, values)) return kExitOk;
   ZOETROPE_CHECK_CONFIG(!common.config.empty(), "--config is missing: ", kUsage);
-  ZOETROPE_CHECK_CONFIG(common.device != "cuda", "--device cuda: this build has no CUDA plugin");
+  ZOETROPE_CHECK_CONFIG(common.device != "cuda",
+                        "--device cuda: training runs on CPUs only; forward and "
+                        "bench/train_step run on CUDA devices");
   if (common.seed_given) common.sets.push_back(concat("seed=", common.seed));
   const auto config = load_config<train::TrainConfig>(find_config(common.config), common.sets);
   if (common.print_config) {

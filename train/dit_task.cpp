@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <map>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 
 #include "base/error.h"
 #include "data/passes.h"
@@ -14,20 +16,76 @@
 namespace zoetrope::train {
 namespace {
 
-std::vector<std::int64_t> tokens_of(const data::Corpus& corpus, const model::DitConfig& dit) {
-  std::vector<std::int64_t> tokens;
-  for (const data::ClipRecord& clip : corpus.clips()) {
-    tokens.push_back((clip.latent_frames / dit.patch_size[0]) *
-                     (clip.latent_height / dit.patch_size[1]) *
-                     (clip.latent_width / dit.patch_size[2]));
-  }
-  return tokens;
+// Training losses are told apart by noise level in so many bins.
+constexpr int kLevelBins = 8;
+
+// Held-out losses compare models, whatever weights they were trained with.
+model::FlowConfig unweighted(model::FlowConfig flow) {
+  flow.weighting = "none";
+  flow.loss_on = "target";
+  return flow;
 }
 
-const std::string& required_corpus(const DitTaskConfig& config) {
-  ZOETROPE_CHECK_CONFIG(!config.corpus.empty(),
-                        "dit.corpus is not set: give the folder that encode_dataset wrote");
-  return config.corpus;
+// Sums over this rank's own tokens of each segment.
+std::vector<double> segment_sums(const at::Tensor& values_t, const std::vector<model::Grid>& grids,
+                                 const model::TokenPlan& plan) {
+  std::vector<double> sums;
+  std::int64_t begin = 0;
+  for (const model::Grid& grid : grids) {
+    const std::int64_t end = begin + grid.tokens();
+    std::int64_t row = 0;
+    sums.push_back(0);
+    for (const model::Part& place : plan.own_places()) {
+      const std::int64_t first = std::max(begin, place.begin), last = std::min(end, place.end());
+      if (first < last) {
+        const at::Tensor piece =
+            values_t.detach().narrow(0, row + first - place.begin, last - first);
+        sums.back() += piece.sum(at::kDouble).item<double>();
+      }
+      row += place.count;
+    }
+    begin = end;
+  }
+  return sums;
+}
+
+std::vector<std::int64_t> lengths_of(const std::vector<model::Grid>& grids) {
+  std::vector<std::int64_t> lengths;
+  for (const model::Grid& grid : grids) lengths.push_back(grid.tokens());
+  return lengths;
+}
+
+// What dit.corpus or dit.corpora names.
+std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config) {
+  ZOETROPE_CHECK_CONFIG(config.corpus.empty() != config.corpora.empty(),
+                        config.corpus.empty()
+                            ? "dit.corpus is not set: give the folder that encode_dataset wrote"
+                            : "dit.corpus and dit.corpora are both set: give one of them");
+  if (!config.corpus.empty()) return {{config.corpus, 1, nullptr}};
+  std::vector<data::CorpusMix::Part> parts;
+  for (const CorpusConfig& corpus : config.corpora) {
+    parts.push_back({corpus.folder, corpus.weight, nullptr});
+  }
+  return parts;
+}
+
+data::CorpusOptions corpus_options(const DitTaskConfig& config) {
+  data::CorpusOptions options;
+  options.cache_folder = config.cache_folder;
+  options.cache_bytes = config.cache_mb << 20;
+  return options;
+}
+
+// Clips whose latents are not stored are encoded by the loader's threads.
+data::CorpusMix open_corpora(const DitTaskConfig& config,
+                             std::vector<std::unique_ptr<OnlineEncoder>>& encoders,
+                             std::int64_t hold_out) {
+  std::vector<data::CorpusMix::Part> parts = corpora_of(config);
+  for (data::CorpusMix::Part& part : parts) {
+    encoders.push_back(std::make_unique<OnlineEncoder>(part.folder, config.vae, config.media_root));
+    part.make_latent = std::ref(*encoders.back());
+  }
+  return data::CorpusMix(parts, corpus_options(config), config.filter, hold_out);
 }
 
 // Brings the samples of each seat together, seats as they first come.
@@ -49,17 +107,39 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
       mesh_(mesh),
       dit_(config.dit.model, at::kCPU,
            {mesh.index(launch::Axis::kTensor), mesh.size(launch::Axis::kTensor)}),
-      corpus_(required_corpus(config.dit)),
-      tokens_(tokens_of(corpus_, config.dit.model)) {
-  dit_.set_recompute_blocks(config.dit.activation_checkpointing == "full");
-  check_corpus();
+      corpora_(open_corpora(config.dit, encoders_,
+                            config.validation.every_steps > 0 && config.validation.corpus.empty()
+                                ? config.validation.samples
+                                : 0)),
+      pool_(corpora_.pool(config.dit.model.patch_size)),
+      held_out_objective_(unweighted(config.dit.flow)) {
+  const std::string& kept = config.dit.activation_checkpointing;
+  dit_.set_checkpointing(kept == "full"        ? model::Checkpointing::kFull
+                         : kept == "selective" ? model::Checkpointing::kSelective
+                                               : model::Checkpointing::kNone);
+  check_batch();
+  for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) check_corpus(corpora_.part(i));
+  if (config.validation.every_steps > 0) hold_out();
   make_seat_groups();
 }
 
-void DitTask::check_corpus() const {
-  const model::DitConfig& dit = config_.dit.model;
-  const auto& clips = corpus_.clips();
-  ZOETROPE_CHECK_CONFIG(!clips.empty(), "corpus ", corpus_.folder().string(), " has no clips");
+void DitTask::hold_out() {
+  auto clips = corpora_.held_out();
+  if (const std::string& folder = config_.validation.corpus; !folder.empty()) {
+    other_corpus_ = std::make_unique<data::CorpusMix>(std::vector<data::CorpusMix::Part>{{folder}},
+                                                      corpus_options(config_.dit));
+    check_corpus(other_corpus_->part(0));
+    const std::int64_t count = std::min(other_corpus_->num_clips(), config_.validation.samples);
+    for (std::int64_t i = 0; i < count; ++i) {
+      clips.push_back({&other_corpus_->part(0), other_corpus_->clip(i)});
+    }
+  }
+  held_out_ = std::make_unique<HeldOut>(std::move(clips), config_.dit.model.patch_size);
+}
+
+void DitTask::check_batch() const {
+  ZOETROPE_CHECK_CONFIG(config_.dit.conditions.total() <= 1 + 1e-9, "dit.conditions add up to ",
+                        config_.dit.conditions.total(), ", more than all samples");
   ZOETROPE_CHECK_CONFIG(config_.dit.global_batch >= mesh_.num_batches(), "dit.global_batch ",
                         config_.dit.global_batch, " gives some of ", mesh_.num_batches(),
                         " ranks no sample");
@@ -68,19 +148,24 @@ void DitTask::check_corpus() const {
       "dit.planner.max_sp_degree ", config_.dit.planner.max_sp_degree, " and mesh.sequence ",
       mesh_.size(launch::Axis::kSequence),
       ": either the planner shares long samples, or the mesh every sample");
-  for (const data::ClipRecord& clip : clips) {
-    ZOETROPE_CHECK_CONFIG(clip.latent_channels == dit.in_channels, "corpus ",
-                          corpus_.folder().string(), " has ", clip.latent_channels,
-                          " latent channels, dit.model.in_channels is ", dit.in_channels);
-    ZOETROPE_CHECK_CONFIG(clip.latent_frames % dit.patch_size[0] == 0 &&
-                              clip.latent_height % dit.patch_size[1] == 0 &&
-                              clip.latent_width % dit.patch_size[2] == 0,
-                          "clip ", clip.source, ": latent ", clip.latent_frames, "x",
-                          clip.latent_height, "x", clip.latent_width,
-                          " is not a multiple of dit.model.patch_size");
+}
+
+void DitTask::check_corpus(const data::Corpus& corpus) const {
+  const model::DitConfig& dit = config_.dit.model;
+  const data::IndexTotals& totals = corpus.totals();
+  ZOETROPE_CHECK_CONFIG(totals.latent_channels == dit.in_channels, "corpus ",
+                        corpus.folder().string(), " has ", totals.latent_channels,
+                        " latent channels, dit.model.in_channels is ", dit.in_channels);
+  for (std::size_t side = 0; side < 3; ++side) {
+    ZOETROPE_CHECK_CONFIG(totals.common_divisors[side] % dit.patch_size[side] == 0, "corpus ",
+                          corpus.folder().string(),
+                          ": not every clip's latent frames, height and width are multiples of "
+                          "dit.model.patch_size; their common divisors are ",
+                          totals.common_divisors[0], ", ", totals.common_divisors[1], ", ",
+                          totals.common_divisors[2]);
   }
-  const auto text = corpus_.text("");
-  ZOETROPE_CHECK_CONFIG(text.width == dit.text_dim, "corpus ", corpus_.folder().string(),
+  const auto text = corpus.text("");
+  ZOETROPE_CHECK_CONFIG(text.width == dit.text_dim, "corpus ", corpus.folder().string(),
                         " has text states of width ", text.width, ", dit.model.text_dim is ",
                         dit.text_dim);
 }
@@ -104,9 +189,7 @@ void DitTask::make_seat_groups() {
 // Samples of one seat are neighbours: they make a pack. The ranks of a seat see the same order.
 model::TokenPlan DitTask::token_plan(const std::vector<data::LoadedSample>& samples,
                                      const std::vector<model::Grid>& grids) {
-  std::vector<std::int64_t> lengths;
   std::vector<model::TokenPlan::Pack> packs;
-  for (const model::Grid& grid : grids) lengths.push_back(grid.tokens());
   if (samples.empty()) packs.push_back({1, &mesh_.group(launch::Axis::kSequence)});
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const data::Seat& seat = samples[i].plan.seat;
@@ -116,7 +199,7 @@ model::TokenPlan DitTask::token_plan(const std::vector<data::LoadedSample>& samp
     }
     ++packs.back().num_segments;
   }
-  return model::TokenPlan(lengths, packs, &mesh_.group(launch::Axis::kTensor));
+  return model::TokenPlan(lengths_of(grids), packs, &mesh_.group(launch::Axis::kTensor));
 }
 
 void DitTask::start(std::int64_t first_step) {
@@ -128,9 +211,10 @@ void DitTask::start(std::int64_t first_step) {
   loader.prefetch_steps = static_cast<int>(config_.dit.prefetch_steps);
   loader.num_threads = static_cast<int>(config_.dit.loader_threads);
   loader.ram_cache_bytes = config_.dit.ram_cache_mb << 20;
+  loader.replace_bad_records = config_.dit.bad_records == "replace";
   first_step_ = first_step;
   if (calibrations_.empty()) calibrations_ = {data::starting_calibration(loader.planner)};
-  loader_ = std::make_unique<data::Loader>(corpus_, loader, tokens_, mesh_.batch(),
+  loader_ = std::make_unique<data::Loader>(corpora_, loader, pool_, mesh_.batch(),
                                            mesh_.num_batches(), first_step, calibrations_);
 }
 
@@ -162,7 +246,7 @@ void DitTask::calibrate(const data::LoadedStep& loaded, double seconds) {
   data::PackContents pack;
   for (const data::PlannedSample& sample : loaded.plan.samples) {
     if (!sample.seat.holds(mesh_.batch())) continue;
-    pack.add(tokens_[static_cast<std::size_t>(sample.clip)],
+    pack.add(pool_.tokens(sample.clip),
              data::shared_cost(1, sample.seat.sp_degree, planner.sp_overhead));
   }
   // The first step after a start allocates, too: its time says nothing about the others.
@@ -177,13 +261,16 @@ void DitTask::calibrate(const data::LoadedStep& loaded, double seconds) {
 }
 
 LocalStep DitTask::forward_backward(data::LoadedStep& loaded, const BeforePass& before_pass) {
-  const data::Passes passes = data::cut_into_passes(loaded.plan, tokens_, mesh_.num_batches(),
+  const data::Passes passes = data::cut_into_passes(loaded.plan, pool_, mesh_.num_batches(),
                                                     config_.dit.max_tokens_per_pass);
   std::map<std::int64_t, std::int32_t> pass_of;  // by global index
   for (std::size_t i = 0; i < passes.pass_of.size(); ++i) {
     pass_of[loaded.plan.samples[i].global_index] = passes.pass_of[i];
   }
   LocalStep local;
+  for (int bin = 0; bin < kLevelBins; ++bin) local.groups[concat("loss_t", bin)];
+  local.groups["loss_image"];
+  local.groups["loss_video"];
   for (std::int32_t pass = 0; pass < passes.count; ++pass) {
     std::vector<data::LoadedSample> samples;
     for (data::LoadedSample& sample : loaded.samples) {
@@ -204,6 +291,7 @@ void DitTask::run_pass(std::vector<data::LoadedSample> samples, std::int64_t ste
   collating.global_batch = config_.dit.global_batch;
   collating.patch = config_.dit.model.patch_size;
   collating.flow = config_.dit.flow;
+  collating.conditions = config_.dit.conditions;
   join_seats(samples);
   // A rank without samples in this pass still takes part in what all do.
   const PackedBatch batch =
@@ -211,22 +299,65 @@ void DitTask::run_pass(std::vector<data::LoadedSample> samples, std::int64_t ste
                                                           mesh_.size(launch::Axis::kTensor))
                       : collate(samples, step, collating);
 
-  const auto compute_type = config_.precision == "bf16" ? at::kBFloat16 : at::kFloat;
   const model::TokenPlan plan = token_plan(samples, batch.input.grids);
-  const at::Tensor velocity_TK = dit_.forward(batch.input, compute_type, plan);
-  const at::Tensor errors_TK = (velocity_TK - plan.own(batch.target_TK)).square();
-  const at::Tensor loss = (errors_TK * plan.own(batch.weight_T1)).sum();
-  loss.backward();
+  const at::Tensor errors_t = weighted_errors(batch, plan);
+  errors_t.sum().backward();
 
-  local.loss += loss.item<double>();
-  if (!mesh_.speaks_for_batch()) return;
+  const std::vector<double> losses = segment_sums(errors_t, batch.input.grids, plan);
   for (std::size_t s = 0; s < samples.size(); ++s) {
-    if (samples[s].plan.seat.first_rank != mesh_.batch()) continue;
-    ++local.samples;
-    const std::int64_t tokens = batch.input.grids[s].tokens();
-    local.tokens += tokens;
-    local.flops += 3 * model::forward_flops(config_.dit.model, tokens, batch.input.text_lengths[s]);
+    count_sample(samples[s], batch, s, losses[s], local);
   }
+}
+
+at::Tensor DitTask::weighted_errors(const PackedBatch& batch, const model::TokenPlan& plan) {
+  const auto compute_type = config_.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  const at::Tensor output_tK = dit_.forward(batch.input, compute_type, plan);
+  const at::Tensor errors_tK = (output_tK - plan.own(batch.target_TK)).square();
+  return (errors_tK * plan.own(batch.weight_T1)).sum(1);
+}
+
+// Ranks that share a sample each have a part of its loss; one of them counts the sample.
+void DitTask::count_sample(const data::LoadedSample& sample, const PackedBatch& batch,
+                           std::size_t segment, double loss, LocalStep& local) const {
+  const bool counts = mesh_.speaks_for_batch() && sample.plan.seat.first_rank == mesh_.batch();
+  local.loss += loss;
+  local.trained_on.push_back({sample.clip_id, sample.plan.global_index, loss});
+  const auto add_to = [&](const std::string& group) {
+    local.groups[group].sum += loss * static_cast<double>(config_.dit.global_batch);
+    local.groups[group].count += counts ? 1 : 0;
+  };
+  add_to(concat("loss_t", static_cast<int>(batch.sigmas[segment] * kLevelBins)));
+  add_to(sample.latent.frames == 1 ? "loss_image" : "loss_video");
+  if (!counts) return;
+  const std::int64_t tokens = batch.input.grids[segment].tokens();
+  ++local.samples;
+  local.tokens += tokens;
+  local.flops +=
+      3 * model::forward_flops(config_.dit.model, tokens, batch.input.text_lengths[segment]);
+}
+
+// Ranks take packs in turn; all run equally many, since a forward pass is collective on some
+// meshes.
+std::vector<double> DitTask::validate() {
+  if (!held_out_) return {};
+  const at::NoGradGuard no_grad;
+  std::vector<double> loss_by_t(kHeldOutLevels);
+  for (std::int64_t first = 0; first < held_out_->num_packs(); first += mesh_.num_batches()) {
+    const std::int64_t mine = first + mesh_.batch(), last = held_out_->num_packs() - 1;
+    const HeldOut::Pack pack = held_out_->load(std::min(mine, last), held_out_objective_);
+    const std::vector<model::Grid>& grids = pack.batch.input.grids;
+    const model::TokenPlan plan(
+        lengths_of(grids),
+        {{static_cast<std::int64_t>(grids.size()), &mesh_.group(launch::Axis::kSequence)}},
+        &mesh_.group(launch::Axis::kTensor));
+    const auto losses = segment_sums(weighted_errors(pack.batch, plan), grids, plan);
+    if (mine > last) continue;
+    for (std::size_t s = 0; s < losses.size(); ++s) {
+      loss_by_t[static_cast<std::size_t>(pack.levels[s])] += losses[s];
+    }
+  }
+  mesh_.world().all_reduce_sum(std::span<double>(loss_by_t));
+  return loss_by_t;
 }
 
 void DitTask::save_model(const std::filesystem::path& folder,
@@ -235,10 +366,12 @@ void DitTask::save_model(const std::filesystem::path& folder,
 }
 
 Json DitTask::context() const {
-  const Json& header = corpus_.header();
+  const Json& header = corpora_.header();
   return Json{{"vae", header.value("vae", Json())},
               {"text_encoder", header.value("text_encoder", Json())},
-              {"fps", header.value("fps", 0.0)}};
+              {"fps", header.value("fps", 0.0)},
+              {"objective", model::flow_config_to_json(config_.dit.flow)},
+              {"conditioned_share", config_.dit.conditions.total()}};
 }
 
 Json DitTask::state() const {
@@ -246,10 +379,13 @@ Json DitTask::state() const {
   for (const data::Calibration& record : calibrations_) {
     records.push_back(data::calibration_to_json(record));
   }
-  return Json{{"calibrations", records}};
+  return Json{{"calibrations", records}, {"target", config_.dit.flow.target}};
 }
 
 void DitTask::load_state(const Json& state) {
+  const std::string target = state.value("target", "v");
+  ZOETROPE_CHECK_CONFIG(target == config_.dit.flow.target, "the checkpoint's model gives ", target,
+                        ", dit.flow.target is ", config_.dit.flow.target);
   calibrations_.clear();
   for (const Json& json : state.at("calibrations")) {
     data::Calibration record = data::calibration_from_json(json, "state.json");
@@ -261,17 +397,35 @@ void DitTask::load_state(const Json& state) {
 }
 
 std::string DitTask::describe() {
-  std::int64_t total = 0, longest = 0;
-  for (const std::int64_t tokens : tokens_) {
-    total += tokens;
-    longest = std::max(longest, tokens);
+  const std::int64_t patch = config_.dit.model.patch_volume();
+  std::int64_t longest = 0, first = 0;
+  double mean = 0, total_weight = 0;
+  for (const auto& part : corpora_of(config_.dit)) total_weight += part.weight;
+  std::string corpora;
+  for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
+    const data::Corpus& corpus = corpora_.part(i);
+    const data::IndexTotals& totals = corpus.totals();
+    const double share = corpora_of(config_.dit)[static_cast<std::size_t>(i)].weight / total_weight;
+    const data::FilterCounts& filtered = corpora_.filtered(i);
+    const auto clips = static_cast<double>(filtered.kept);
+    const double epochs =
+        static_cast<double>(config_.steps * config_.dit.global_batch) * share / clips;
+    corpora += concat("corpus ", corpus.folder().string(), ": ", totals.clips, " clips, ",
+                      100 * share, " % of the samples, ", epochs, " epochs\n");
+    if (filtered.kept == totals.clips) {
+      longest = std::max(longest, totals.max_positions / patch);
+      mean += share * static_cast<double>(totals.positions / patch) / clips;
+    } else {
+      corpora += concat("filter: ", filtered.describe(), "\n");
+      for (std::int64_t clip = first; clip < first + filtered.kept; ++clip) {
+        longest = std::max(longest, pool_.tokens(clip));
+        mean += share * static_cast<double>(pool_.tokens(clip)) / clips;
+      }
+    }
+    first += filtered.kept;
   }
-  const auto clips = static_cast<double>(tokens_.size());
-  const double per_step =
-      static_cast<double>(total) / clips * static_cast<double>(config_.dit.global_batch);
-  return concat("clips: ", tokens_.size(), "\ntokens a clip: ", static_cast<double>(total) / clips,
-                " mean, ", longest, " at most\ntokens a step: ", per_step,
-                "\nepochs: ", static_cast<double>(config_.steps * config_.dit.global_batch) / clips,
+  return concat(corpora, "tokens a clip: ", mean, " mean, ", longest,
+                " at most\ntokens a step: ", mean * static_cast<double>(config_.dit.global_batch),
                 "\n");
 }
 

@@ -3,9 +3,11 @@
 
 #include <memory>
 
-#include "data/corpus.h"
+#include "data/corpus_mix.h"
 #include "data/loader.h"
 #include "model/dit.h"
+#include "train/clip_encoder.h"
+#include "train/held_out.h"
 #include "train/task.h"
 
 namespace zoetrope::train {
@@ -20,6 +22,7 @@ class DitTask : public Task {
   void start(std::int64_t first_step) override;
   void rehearse(const BeforePass& before_pass) override;
   LocalStep forward_backward(std::int64_t step, const BeforePass& before_pass) override;
+  std::vector<double> validate() override;
   void save_model(const std::filesystem::path& folder,
                   const std::map<std::string, at::Tensor>& weights) override;
   Json model_config() const override { return model::dit_config_to_json(config_.dit.model); }
@@ -30,20 +33,30 @@ class DitTask : public Task {
   std::string describe() override;
 
  private:
-  void check_corpus() const;
+  void check_batch() const;
+  void check_corpus(const data::Corpus& corpus) const;
+  void hold_out();
   void make_seat_groups();
   model::TokenPlan token_plan(const std::vector<data::LoadedSample>& samples,
                               const std::vector<model::Grid>& grids);
   LocalStep forward_backward(data::LoadedStep& loaded, const BeforePass& before_pass);
   // Adds the gradients of some of the step's samples, and what was done to `local`.
+  // -> [t], this rank's own tokens: their sum over ranks is the loss.
+  at::Tensor weighted_errors(const PackedBatch& batch, const model::TokenPlan& plan);
+  void count_sample(const data::LoadedSample& sample, const PackedBatch& batch, std::size_t segment,
+                    double loss, LocalStep& local) const;
   void run_pass(std::vector<data::LoadedSample> samples, std::int64_t step, LocalStep& local);
   void calibrate(const data::LoadedStep& loaded, double seconds);
 
   TrainConfig config_;
   launch::Mesh& mesh_;
   model::Dit dit_;
-  data::Corpus corpus_;
-  std::vector<std::int64_t> tokens_;  // of each clip
+  std::vector<std::unique_ptr<OnlineEncoder>> encoders_;  // one a corpus
+  data::CorpusMix corpora_;
+  data::ClipPool pool_;
+  model::Objective held_out_objective_;
+  std::unique_ptr<data::CorpusMix> other_corpus_;  // validation.corpus
+  std::unique_ptr<HeldOut> held_out_;              // null without validation
   std::unique_ptr<data::Loader> loader_;
   std::map<int, std::unique_ptr<launch::Communicator>> seat_groups_;  // by degree
   std::int64_t first_step_ = 0;

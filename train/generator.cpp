@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -69,13 +70,17 @@ VideoGenerator::VideoGenerator(const GeneratorConfig& config) {
                         ", the text encoder gives ", text_->width());
   dit_->set_requires_grad(false);
   vae_->set_requires_grad(false);
+  conditioned_share_ = located.context.value("conditioned_share", 0.0);
+  if (located.context.contains("objective")) {
+    prediction_ = model::prediction_of(located.context.at("objective").value("target", "v"));
+  }
   if (located.context.value("fps", 0.0) > 0) fps_ = located.context.at("fps").get<double>();
 }
 
 model::SampleRequest VideoGenerator::make_request(const VideoPrompt& prompt,
                                                   const at::Tensor& text_LE,
                                                   const at::Tensor& null_text_LE,
-                                                  std::uint64_t seed) const {
+                                                  std::uint64_t seed) {
   const model::VaeConfig& vae = vae_->config();
   const auto& patch = dit_->config().patch_size;
   const int frames_step = vae.time_stride() * static_cast<int>(patch[0]);
@@ -96,7 +101,26 @@ model::SampleRequest VideoGenerator::make_request(const VideoPrompt& prompt,
   request.null_text_LE = null_text_LE;
   request.seed = seed;
   request.index = prompt.index;
+  if (!prompt.keep.empty()) keep(prompt, request);
   return request;
+}
+
+// Frames around kept ones shape their latents too: the VAE sees the whole video.
+void VideoGenerator::keep(const VideoPrompt& prompt, model::SampleRequest& request) {
+  const KeptVideo video = place_kept(prompt.keep, prompt.frames, prompt.height, prompt.width,
+                                     vae_->config().time_stride());
+  const at::Tensor pixels =
+      model::pixels_from_rgb(video.frames.rgb.data(), prompt.frames, prompt.height, prompt.width);
+  request.kept_CTHW = vae_->normalise(vae_->encode(pixels).mean).squeeze(0);
+  request.keep_THW = at::zeros({request.frames, request.height, request.width}, at::kBool);
+  for (std::size_t frame = 0; frame < video.latent_frames.size(); ++frame) {
+    if (video.latent_frames[frame])
+      request.keep_THW.select(0, static_cast<std::int64_t>(frame)).fill_(true);
+  }
+}
+
+int VideoGenerator::size_multiple() const {
+  return vae_->config().space_stride() * static_cast<int>(dit_->config().patch_size[1]);
 }
 
 std::vector<data::Frames> VideoGenerator::generate(const std::vector<VideoPrompt>& prompts,
@@ -104,6 +128,8 @@ std::vector<data::Frames> VideoGenerator::generate(const std::vector<VideoPrompt
                                                    const model::SampleConfig& config, int pack_size,
                                                    const std::function<void()>& on_step) {
   const at::NoGradGuard no_grad;
+  model::SampleConfig sampling = config;
+  sampling.prediction = prediction_;
   std::vector<std::string> texts;
   for (const VideoPrompt& prompt : prompts) {
     texts.push_back(prompt.text);
@@ -118,7 +144,7 @@ std::vector<data::Frames> VideoGenerator::generate(const std::vector<VideoPrompt
   for (std::size_t first = 0; first < requests.size(); first += pack_size) {
     const std::size_t last = std::min(requests.size(), first + pack_size);
     const std::vector<model::SampleRequest> pack(requests.begin() + first, requests.begin() + last);
-    const auto latents = model::sample_latents(*dit_, pack, config, [&](int) {
+    const auto latents = model::sample_latents(*dit_, pack, sampling, [&](int) {
       if (on_step) on_step();
     });
     for (const at::Tensor& latent : latents) clips.push_back(decode(latent));

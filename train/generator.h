@@ -13,6 +13,7 @@
 #include "model/sampler.h"
 #include "model/text_encoder.h"
 #include "model/vae.h"
+#include "train/kept_frames.h"
 
 namespace zoetrope::train {
 
@@ -28,6 +29,7 @@ struct VideoPrompt {
   std::string text, negative;
   int frames = 17, height = 64, width = 64;  // pixels
   std::int64_t index = 0;                    // names the noise, together with the seed
+  std::vector<KeptClip> keep;                // frames that it must contain
 };
 
 class VideoGenerator {
@@ -41,12 +43,17 @@ class VideoGenerator {
                                      const model::SampleConfig& config, int pack_size,
                                      const std::function<void()>& on_step = {});
 
+  // Whether the checkpoint has learned to go on from given frames.
+  bool knows_kept_frames() const { return conditioned_share_ > 0; }
+  // What a video's height and width must be multiples of.
+  int size_multiple() const;
   double fps() const { return fps_; }  // of the training corpus; 16 if unknown
   const std::filesystem::path& folder() const { return folder_; }  // of the weights in use
 
  private:
   model::SampleRequest make_request(const VideoPrompt& prompt, const at::Tensor& text_LE,
-                                    const at::Tensor& null_text_LE, std::uint64_t seed) const;
+                                    const at::Tensor& null_text_LE, std::uint64_t seed);
+  void keep(const VideoPrompt& prompt, model::SampleRequest& request);
   data::Frames decode(const at::Tensor& latent);
 
   std::filesystem::path folder_;
@@ -54,6 +61,8 @@ class VideoGenerator {
   std::unique_ptr<model::Vae> vae_;
   std::unique_ptr<model::TextPipeline> text_;
   double fps_ = 16;
+  double conditioned_share_ = 0;
+  model::Prediction prediction_ = model::Prediction::kVelocity;
 };
 
 }  // namespace zoetrope::train

@@ -10,6 +10,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "base/error.h"
+#include "base/files.h"
 
 namespace zoetrope::train {
 namespace {
@@ -31,6 +32,11 @@ void adam_ema(float* p, const float* g, float* m, float* v, float* ema, std::int
     p[i] = p[i] * (1 - s.lr * s.decay) - s.lr * (m[i] * s.correct1) / root;
     ema[i] += s.ema_rate * (p[i] - ema[i]);
   }
+}
+
+std::string hash_floats(const at::Tensor& values, std::int64_t begin, std::int64_t count) {
+  return hash_bytes(std::as_bytes(
+      std::span(values.const_data_ptr<float>() + begin, static_cast<std::size_t>(count))));
 }
 
 double sum_of_squares(const float* g, std::int64_t count) {
@@ -98,6 +104,35 @@ double Optimizer::gradient_norm() const {
   }
   mesh_.weights().all_reduce_sum(std::span<double>(total));
   return std::sqrt(total[0]);
+}
+
+std::vector<std::string> Optimizer::nonfinite_gradients() const {
+  std::vector<std::string> names;
+  for (const WeightBuckets::Piece& piece : buckets_.pieces()) {
+    const float* g = piece.gradients.const_data_ptr<float>();
+    for (const WeightBuckets::Range& range : piece.ranges) {
+      if (!std::isfinite(sum_of_squares(g + range.begin, range.count))) names.push_back(range.name);
+    }
+  }
+  return names;
+}
+
+std::vector<Optimizer::TensorHash> Optimizer::hashes(bool is_cut) const {
+  std::vector<TensorHash> result;
+  for (std::size_t b = 0; b < first_.size(); ++b) {
+    const WeightBuckets::Piece& piece = buckets_.pieces()[b];
+    if (piece.is_cut != is_cut) continue;
+    for (const WeightBuckets::Range& range : piece.ranges) {
+      const auto add = [&](const char* what, const at::Tensor& values) {
+        result.push_back({what + range.name, hash_floats(values, range.begin, range.count)});
+      };
+      add("", piece.weights);
+      add("the first moment of ", first_[b]);
+      add("the second moment of ", second_[b]);
+      add("the average of ", averages_[b]);
+    }
+  }
+  return result;
 }
 
 void Optimizer::update(std::int64_t step, double rate, double grad_scale) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -33,6 +34,8 @@ class Optimizer {
   // Euclidean norm over all gradients, in a fixed order of additions: the same bits for any thread
   // count, and on every rank. Collective.
   double gradient_norm() const;
+  // Names of the parameters of which this rank holds a summed gradient that is not finite.
+  std::vector<std::string> nonfinite_gradients() const;
   // AdamW (arXiv:1711.05101) with gradients scaled by grad_scale, then the average
   //   ema += (1 - d) (p - ema), d = min(ema_decay, (1 + step) / (10 + step)).
   // `step` counts from 1. Collective.
@@ -53,6 +56,12 @@ class Optimizer {
   // missing or of another shape).
   void fill_averages(const model::ParameterVisitor& fill) { buckets_.fill(fill, averages_); }
   void load_moments(const TensorMap& first, const TensorMap& second);
+  // What this rank holds, hashed by parameter: weights, moments, average. Of the parameters that
+  // the tensor axis cuts, or of the others.
+  struct TensorHash {
+    std::string name, hash;
+  };
+  std::vector<TensorHash> hashes(bool is_cut) const;
   // fp32 numbers that this rank keeps beside weights and gradients: moments and averages.
   std::int64_t state_elements() const { return 3 * buckets_.num_owned(); }
   // The most fp32 numbers of weights and gradients that it has held at once.

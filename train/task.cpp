@@ -9,6 +9,9 @@ namespace zoetrope::train {
 
 std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Mesh& mesh) {
   if (config.task == "dit") return std::make_unique<DitTask>(config, mesh);
+  ZOETROPE_CHECK_CONFIG(config.validation.every_steps == 0, "validation.every_steps is ",
+                        config.validation.every_steps, ": task ", config.task,
+                        " has no held-out loss");
   if (config.task == "vae") return std::make_unique<VaeTask>(config, mesh);
   throw ConfigError(concat("task ", config.task, " is neither dit nor vae"));
 }

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "launch/mesh.h"
@@ -19,6 +20,18 @@ namespace zoetrope::train {
 struct LocalStep {
   double loss = 0;                      // this rank's part of the global mean
   std::map<std::string, double> parts;  // the same for the terms of the loss
+  // Mean losses of groups of samples, by name; every rank has every name.
+  struct Group {
+    double sum = 0, count = 0;
+  };
+  std::map<std::string, Group> groups;
+  // Which samples this rank trained on, and the loss of each: what a replay needs.
+  struct Sample {
+    std::string name;
+    std::int64_t index = 0;  // global
+    double loss = 0;         // of this rank's tokens
+  };
+  std::vector<Sample> trained_on;
   std::int64_t samples = 0, tokens = 0;
   double flops = 0;    // useful: no padding, no recomputation
   double balance = 1;  // of the step's plan; the same on every rank
@@ -44,6 +57,10 @@ class Task {
   virtual void rehearse(const BeforePass&) {}
   // Adds the gradients of this rank's part of the global mean loss to the parameters' gradients.
   virtual LocalStep forward_backward(std::int64_t step, const BeforePass& before_pass) = 0;
+  // Mean loss on held-out samples at each of a fixed grid of noise levels, with the module's
+  // present weights; the same on every rank, and for any number of them. Collective. Empty: none
+  // are held out.
+  virtual std::vector<double> validate() { return {}; }
   // The model as a folder that diffusers loads, in fp32. `weights` are the module's present ones as
   // global tensors.
   virtual void save_model(const std::filesystem::path& folder,

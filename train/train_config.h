@@ -6,12 +6,15 @@
 #include <vector>
 
 #include "base/config.h"
+#include "data/clip_filter.h"
 #include "data/planner.h"
 #include "launch/mesh.h"
 #include "model/dit_config.h"
-#include "model/flow.h"
+#include "model/flow_config.h"
 #include "model/vae_config.h"
 #include "model/vae_loss.h"
+#include "train/condition_mask.h"
+#include "train/watch_config.h"
 
 namespace zoetrope::train {
 
@@ -66,8 +69,26 @@ struct CheckpointConfig {
   }
 };
 
+// One of several corpora.
+struct CorpusConfig {
+  std::string folder;
+  double weight = 1;
+  template <class Visitor>
+  void visit_fields(Visitor& visit) {
+    visit("folder", folder, "folder written by encode_dataset");
+    visit("weight", weight, "share of the samples, relative to the other corpora", at_least(0));
+  }
+};
+
 struct DitTaskConfig {
   std::string corpus;
+  std::vector<CorpusConfig> corpora;
+  data::ClipFilter filter;
+  std::string vae;
+  std::string media_root;
+  std::string bad_records = "stop";
+  std::string cache_folder;
+  std::int64_t cache_mb = 100000;
   std::int64_t global_batch = 32;
   double caption_dropout = 0.1;
   std::int64_t prefetch_steps = 2;
@@ -78,9 +99,21 @@ struct DitTaskConfig {
   data::PlannerConfig planner;
   model::DitConfig model;
   model::FlowConfig flow;
+  ConditionConfig conditions;
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("corpus", corpus, "folder written by encode_dataset");
+    visit("corpora", corpora, "several of them, mixed by weight, in the place of corpus");
+    visit("filter", filter, "which of their clips are used, by the scores in the manifest");
+    visit("vae", vae,
+          "VAE folder for clips whose latents are not stored; empty = the name in the corpus");
+    visit("media_root", media_root, "where their sources are looked for; empty = from here");
+    visit("bad_records", bad_records,
+          "a damaged clip: stop, or replace it by another one with a warning",
+          one_of({"stop", "replace"}));
+    visit("cache_folder", cache_folder,
+          "on a disk of this node: shards are copied there and read from there; empty = not");
+    visit("cache_mb", cache_mb, "room for them, MiB", at_least(1));
     visit("global_batch", global_batch, "samples a step, over all ranks", at_least(1));
     visit("caption_dropout", caption_dropout, "share of samples trained without a caption",
           between(0, 1));
@@ -90,9 +123,10 @@ struct DitTaskConfig {
           at_least(0));
     visit(
         "activation_checkpointing", activation_checkpointing,
-        "full: a block keeps only its inputs and runs again for the backward pass; none: it keeps "
-        "all that backward needs",
-        one_of({"none", "full"}));
+        "full: a block keeps only its inputs and runs again for the backward pass; selective: it "
+        "keeps what linear layers and attention give and makes the rest again; none: it keeps all "
+        "that backward needs",
+        one_of({"none", "selective", "full"}));
     visit(
         "max_tokens_per_pass", max_tokens_per_pass,
         "a rank with more tokens in a step runs them in several passes and adds up the gradients; "
@@ -100,7 +134,8 @@ struct DitTaskConfig {
         at_least(0));
     visit("planner", planner, "where samples run, and what they cost");
     visit("model", model, "shape of the diffusion transformer");
-    visit("flow", flow, "flow matching");
+    visit("flow", flow, "the objective");
+    visit("conditions", conditions, "parts of a sample that are given clean");
   }
 };
 
@@ -155,6 +190,9 @@ struct TrainConfig {
   std::int64_t log_every_steps = 10;
   launch::MeshConfig mesh;
   OptimizerConfig optimizer;
+  GuardConfig guards;
+  ValidationConfig validation;
+  HardwareConfig hardware;
   CheckpointConfig checkpoint;
   DitTaskConfig dit;
   VaeTaskConfig vae;
@@ -170,6 +208,9 @@ struct TrainConfig {
     visit("log_every_steps", log_every_steps, "steps between lines on the console", at_least(1));
     visit("mesh", mesh, "how the ranks share the work");
     visit("optimizer", optimizer, "AdamW, its schedule and the averaged weights");
+    visit("guards", guards, "what stops a bad step or a failing machine");
+    visit("validation", validation, "loss on held-out samples");
+    visit("hardware", hardware, "what it runs on");
     visit("checkpoint", checkpoint, "when to save and what to keep");
     visit("dit", dit, "task dit: the diffusion transformer");
     visit("vae", vae, "task vae: the video autoencoder");

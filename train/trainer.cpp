@@ -1,8 +1,8 @@
 // The training loop and its checkpoints.
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
-#include <cmath>
 
 #include <ATen/Parallel.h>
 
@@ -35,6 +35,8 @@ LocalStep sum_over_ranks(LocalStep local, launch::Communicator& world) {
   std::vector<double> values = {local.loss, static_cast<double>(local.samples),
                                 static_cast<double>(local.tokens), local.flops};
   for (const auto& [name, value] : local.parts) values.push_back(value);
+  for (const auto& [name, group] : local.groups)
+    values.insert(values.end(), {group.sum, group.count});
   world.all_reduce_sum(std::span<double>(values));
   local.loss = values[0];
   local.samples = static_cast<std::int64_t>(values[1]);
@@ -42,6 +44,11 @@ LocalStep sum_over_ranks(LocalStep local, launch::Communicator& world) {
   local.flops = values[3];
   std::size_t next = 4;
   for (auto& [name, value] : local.parts) value = values[next++];
+  for (auto& [name, group] : local.groups) {
+    group = {values[next], values[next + 1]};
+    next += 2;
+    if (group.count > 0) local.parts[name] = group.sum / group.count;
+  }
   const double plan = plan_number(local.plan_hash);
   std::vector<double> largest = {local.data_wait_s, plan, -plan};
   world.all_reduce_max(largest);
@@ -65,7 +72,7 @@ void check_same_model(const Json& now, const fs::path& folder) {
 }  // namespace
 
 Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
-    : config_(config), world_(world), mesh_(config.mesh, world) {
+    : config_(config), world_(world), mesh_(config.mesh, world), guard_(config.guards) {
   task_ = make_task(config, mesh_);
   optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer,
                                            sharding_of(config.mesh.sharding), mesh_);
@@ -142,13 +149,14 @@ StepMetrics Trainer::step(std::int64_t step) {
   metrics.grad_norm = optimizer_->gradient_norm();
   const double limit = config_.optimizer.max_grad_norm;
   const double scale = limit > 0 ? std::min(1.0, limit / (metrics.grad_norm + 1e-12)) : 1.0;
-  if (std::isfinite(metrics.grad_norm)) {
+  metrics.loss = global.loss;
+  const std::string defect = guard_.judge(metrics.loss, metrics.grad_norm);
+  if (defect.empty()) {
     optimizer_->update(step, metrics.lr, scale);
   } else {
     ++skipped_;
-    log_error("step ", step, ": gradients are not finite; the step is left out on all ranks");
+    report_left_out(defect, local, metrics);
   }
-  metrics.loss = global.loss;
   metrics.parts = global.parts;
   metrics.samples = global.samples;
   metrics.tokens = global.tokens;
@@ -157,17 +165,74 @@ StepMetrics Trainer::step(std::int64_t step) {
   metrics.skipped = skipped_;
   metrics.step_time_s = seconds_since(start);
   metrics.tflops = global.flops / metrics.step_time_s * 1e-12;
+  metrics.mfu = config_.hardware.peak_tflops > 0
+                    ? metrics.tflops / (config_.hardware.peak_tflops * world_.size())
+                    : 0;
   return metrics;
 }
 
+// Names what was not finite and notes the step's samples in skipped.jsonl: with the config and the
+// checkpoint before, they are all that a replay needs.
+void Trainer::report_left_out(const std::string& reason, const LocalStep& local,
+                              const StepMetrics& metrics) {
+  Json mine{{"rank", world_.rank()}, {"parameters", optimizer_->nonfinite_gradients()}};
+  mine["samples"] = Json::array();
+  for (const LocalStep::Sample& sample : local.trained_on) {
+    mine["samples"].push_back(
+        {{"name", sample.name}, {"index", sample.index}, {"loss", sample.loss}});
+  }
+  const auto all = world_.all_gather(mine.dump());
+  if (world_.rank() != 0) return;
+  Json ranks = Json::array();
+  std::string names;
+  for (const std::string& text : all) {
+    const Json rank = ranks.emplace_back(parse_json(text, "report of a rank"));
+    if (!rank.at("parameters").empty() && names.empty()) {
+      names = concat("; first in ", rank.at("parameters")[0].get<std::string>(), ", ",
+                     rank.at("parameters").size(), " parameters in all");
+    }
+    for (const Json& sample : rank.at("samples")) {
+      if (!sample.at("loss").is_null()) continue;
+      names += concat("; rank ", rank.at("rank").get<int>(), ", sample ",
+                      sample.at("name").get<std::string>(), ": its loss is not finite");
+    }
+  }
+  log_error("step ", metrics.step, ": ", reason, names, "; the step is left out on all ranks, see ",
+            "skipped.jsonl");
+  metrics_->write_left_out({{"step", metrics.step},
+                            {"reason", reason},
+                            {"loss", metrics.loss},
+                            {"grad_norm", metrics.grad_norm},
+                            {"ranks", ranks}});
+}
+
+std::vector<double> Trainer::validate() {
+  const bool averaged = config_.validation.weights == "ema";
+  if (averaged) optimizer_->swap_averages();
+  const std::vector<double> loss_by_t = task_->validate();
+  if (averaged) optimizer_->swap_averages();
+  return loss_by_t;
+}
+
 void Trainer::run() {
+  const auto is_due = [&](std::int64_t every) {
+    return every > 0 && (steps_done_ % every == 0 || steps_done_ == config_.steps);
+  };
   while (steps_done_ < config_.steps) {
     const StepMetrics metrics = step(steps_done_ + 1);
     ++steps_done_;
     if (metrics_) metrics_->write(metrics);
-    if (steps_done_ % config_.checkpoint.every_steps == 0 || steps_done_ == config_.steps) {
-      save(steps_done_);
+    if (is_due(config_.validation.every_steps)) {
+      const auto start = Clock::now();
+      const std::vector<double> loss_by_t = validate();
+      if (metrics_) metrics_->write_validation(steps_done_, loss_by_t, seconds_since(start));
     }
+    const bool saves = is_due(config_.checkpoint.every_steps);
+    if (is_due(config_.guards.drift_every_steps) ||
+        (saves && config_.guards.drift_every_steps > 0)) {
+      check_replicas(*optimizer_, mesh_, steps_done_);
+    }
+    if (saves) save(steps_done_);
   }
 }
 
@@ -191,6 +256,7 @@ void Trainer::save(std::int64_t step) {
           write_json(to / "state.json", Json{{"step", step},
                                              {"skipped", skipped_},
                                              {"seed", config_.seed},
+                                             {"guard", guard_.state()},
                                              {"context", task_->context()},
                                              {"task", task_->state()}});
           write_file_atomically(to / "config.yaml", print_config(config_));
@@ -215,6 +281,7 @@ void Trainer::load(const fs::path& checkpoint) {
   const Json state = read_json(checkpoint / "state.json");
   steps_done_ = state.at("step").get<std::int64_t>();
   skipped_ = state.at("skipped").get<std::int64_t>();
+  if (state.contains("guard")) guard_.load_state(state.at("guard"));
   if (state.contains("task")) task_->load_state(state.at("task"));
   if (world_.rank() == 0) log_info("resuming from ", checkpoint.string());
 }

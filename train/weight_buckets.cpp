@@ -171,7 +171,8 @@ void WeightBuckets::make_piece(Bucket& bucket) {
     const std::int64_t first = std::max(member.begin, mine.begin);
     const std::int64_t last = std::min(member.begin + member.count, mine.end());
     if (first < last) {
-      piece.ranges.push_back({first - mine.begin, last - first, decays(member.name, member.leaf)});
+      piece.ranges.push_back(
+          {first - mine.begin, last - first, decays(member.name, member.leaf), member.name});
     }
   }
 }

@@ -41,6 +41,7 @@ class WeightBuckets : public model::WeightGate {
   struct Range {
     std::int64_t begin = 0, count = 0;
     bool decays = false;  // matrices and kernels; not biases, norms and modulation tables
+    std::string name;     // the parameter's
   };
   // This rank's piece of a bucket.
   struct Piece {

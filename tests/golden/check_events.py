@@ -10,7 +10,7 @@ run = pathlib.Path(sys.argv[1])
 events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
 events.Reload()
 loss = {e.step: e.value for e in events.Scalars("train/loss")}
-lines = [json.loads(line) for line in open(run / "metrics.jsonl")]
+lines = [line for line in map(json.loads, open(run / "metrics.jsonl")) if "loss" in line]
 worst = max(abs(loss[line["step"]] - line["loss"]) / abs(line["loss"]) for line in lines)
 assert len(loss) == len(lines), (len(loss), len(lines))
 assert worst < 1e-6, worst

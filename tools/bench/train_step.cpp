@@ -10,21 +10,24 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 #include <boost/program_options.hpp>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/options.h"
 #include "launch/run_main.h"
+#include "model/device.h"
 #include "model/dit.h"
 
 namespace zoetrope {
@@ -35,8 +38,26 @@ using Clock = std::chrono::steady_clock;
 struct Shapes {
   std::int64_t hidden = 768, layers = 4, ffn = 3072, text = 64, text_dim = 384, batch = 1,
                steps = 5;
-  std::string grid = "4,32,32", dtype = "bf16";
+  std::string grid = "4,32,32", dtype = "bf16", checkpointing = "none";
 };
+
+// Bytes of tensors on the host that are allocated and not freed.
+class MemoryMeter : public c10::MemoryReportingInfoBase {
+ public:
+  void reportMemoryUsage(void*, std::int64_t bytes, std::size_t, std::size_t,
+                         c10::Device) override {
+    held += bytes;
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+  std::int64_t held = 0;
+};
+
+model::Checkpointing checkpointing(const std::string& name) {
+  if (name == "selective") return model::Checkpointing::kSelective;
+  if (name == "full") return model::Checkpointing::kFull;
+  ZOETROPE_CHECK_CONFIG(name == "none", "--checkpointing is none, selective or full, not ", name);
+  return model::Checkpointing::kNone;
+}
 
 // Seconds of each part of a step.
 struct Times {
@@ -71,9 +92,13 @@ model::DitConfig dit_config(const Shapes& shapes) {
 
 class Trainer {
  public:
-  explicit Trainer(const Shapes& shapes)
-      : shapes_(shapes), dit_(dit_config(shapes), at::kCPU), step_({at::zeros({}, at::kFloat)}) {
+  Trainer(const Shapes& shapes, at::Device device)
+      : shapes_(shapes),
+        dit_(dit_config(shapes), at::kCPU),
+        step_(at::zeros({}, at::TensorOptions().dtype(at::kFloat).device(device))) {
     dit_.init_weights(0);
+    dit_.set_checkpointing(checkpointing(shapes.checkpointing));
+    dit_.to(device, at::kFloat);
     dit_.set_requires_grad(true);
     for (const auto& [name, parameter] : dit_.named_parameters()) {
       parameters_.push_back(parameter);
@@ -90,14 +115,17 @@ class Trainer {
       input_.row_of_segment.push_back(b);
       input_.text_lengths.push_back(shapes.text);
     }
-    x0_TK_ = at::cat(samples);
-    input_.text_LE = at::randn({shapes.batch * shapes.text, shapes.text_dim});
+    x0_TK_ = at::cat(samples).to(device);
+    input_.text_LE = at::randn({shapes.batch * shapes.text, shapes.text_dim}).to(device);
   }
 
   Times step() {
     Times times;
     auto clock = Clock::now();
+    const auto meter = std::make_shared<MemoryMeter>();
+    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, meter);
     at::Tensor loss = forward();
+    activation_bytes_ = meter->held;
     times.forward = lap(clock);
     loss.backward();
     times.backward = lap(clock);
@@ -106,11 +134,12 @@ class Trainer {
     std::vector<at::Tensor> gradients;
     for (const at::Tensor& parameter : parameters_) gradients.push_back(parameter.grad());
     const double norm = at::stack(at::_foreach_norm(gradients)).norm().item<double>();
-    at::_foreach_mul_(gradients, std::min(1.0, 1.0 / (norm + 1e-6)));
     times.clip = lap(clock);
     step_ += 1;
+    // Clipped to norm 1 in the update's own pass, as train does.
+    const at::Tensor divisor = at::full({}, std::max(1.0, norm + 1e-6), step_.options());
     at::_fused_adamw_(parameters_, gradients, first_moments_, second_moments_, {}, steps_, 1e-4,
-                      0.9, 0.999, 0.01, 1e-8, false, false);
+                      0.9, 0.999, 0.01, 1e-8, false, false, divisor);
     for (at::Tensor& parameter : parameters_) parameter.mutable_grad().reset();
     times.optimizer = lap(clock);
     return times;
@@ -118,6 +147,7 @@ class Trainer {
 
   std::int64_t tokens() const { return x0_TK_.size(0); }
   double loss() const { return loss_; }
+  std::int64_t activation_bytes() const { return activation_bytes_; }
   double flops() const {
     return 3 * static_cast<double>(shapes_.batch) *
            model::forward_flops(dit_.config(), tokens() / shapes_.batch, shapes_.text);
@@ -126,8 +156,8 @@ class Trainer {
 
  private:
   at::Tensor forward() {
-    const at::Tensor noise_TK = at::randn(x0_TK_.sizes());
-    const at::Tensor sigma_B = at::rand({shapes_.batch});
+    const at::Tensor noise_TK = at::randn(x0_TK_.sizes(), x0_TK_.options());
+    const at::Tensor sigma_B = at::rand({shapes_.batch}, x0_TK_.options());
     const at::Tensor sigma_T1 = sigma_B.repeat_interleave(tokens() / shapes_.batch).unsqueeze(1);
     input_.patches_TK = x0_TK_ * (1 - sigma_T1) + noise_TK * sigma_T1;
     input_.timesteps_U = sigma_B * 1000;
@@ -143,6 +173,7 @@ class Trainer {
   model::DitInput input_;
   at::Tensor x0_TK_;
   double loss_ = 0;
+  std::int64_t activation_bytes_ = 0;  // on the host, at the end of forward
 };
 
 std::int64_t peak_memory_mib() {
@@ -170,6 +201,8 @@ int run(int argc, char** argv) {
       "text", po::value(&s.text)->default_value(s.text), "text tokens a sample")(
       "text-dim", po::value(&s.text_dim)->default_value(s.text_dim), "width of the text states")(
       "dtype", po::value(&s.dtype)->default_value(s.dtype), "of GEMMs and attention: fp32 or bf16")(
+      "checkpointing", po::value(&s.checkpointing)->default_value(s.checkpointing),
+      "of activations: none, selective or full")(
       "batch", po::value(&s.batch)->default_value(s.batch), "samples")(
       "steps", po::value(&s.steps)->default_value(s.steps), "timed steps, after two untimed ones");
   CommonOptions common;
@@ -179,11 +212,12 @@ int run(int argc, char** argv) {
                      own, "", common, values)) {
     return kExitOk;
   }
+  const at::Device device = model::select_device(common.device, 0);
   ZOETROPE_CHECK_CONFIG(s.dtype == "fp32" || s.dtype == "bf16", "--dtype is fp32 or bf16, not ",
                         s.dtype);
   ZOETROPE_CHECK_CONFIG(s.steps >= 1 && s.batch >= 1, "--steps and --batch must be at least 1");
 
-  Trainer trainer(s);
+  Trainer trainer(s, device);
   const double first_s = trainer.step().total();
   trainer.step();
   std::vector<Times> times;
@@ -204,6 +238,7 @@ int run(int argc, char** argv) {
   line["median_s"] = median.total();
   line["min_s"] = times.front().total();
   line["tflops"] = trainer.flops() / median.total() * 1e-12;
+  line["activation_mib"] = trainer.activation_bytes() >> 20;
   line["peak_rss_mib"] = peak_memory_mib();
   line["loss"] = trainer.loss();
   std::printf("%s\n", line.dump().c_str());

@@ -12,11 +12,15 @@ elseif(LLD_PROGRAM)
   add_link_options(-fuse-ld=lld)
 endif()
 
-add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wno-missing-field-initializers
+set(_warnings -Wall -Wextra -Wpedantic -Wshadow -Wno-missing-field-initializers
   -Wno-restrict            # GCC 12 sees overlaps in std::string that are not there
   -Wno-subobject-linkage)  # a unity build includes sources, whose anonymous namespaces are their own
 if(ZOETROPE_WERROR)
-  add_compile_options(-Werror)
+  list(APPEND _warnings -Werror)
+endif()
+add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:${_warnings}>")  # nvcc has words of its own
+if(ZOETROPE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 if(ZOETROPE_SANITIZE)
   add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer)

@@ -16,6 +16,8 @@
 #include "base/files.h"
 #include "data/corpus.h"
 #include "data/corpus_writer.h"
+#include "data/half_float.h"
+#include "data/shard.h"
 
 namespace zoetrope::data::testing {
 
@@ -73,6 +75,7 @@ inline ClipRecord make_clip(const std::string& id, const std::vector<std::string
   clip.latent_height = 4;
   clip.latent_width = 5;
   clip.shard = "none.h5";
+  clip.shard_offset = 2048;
   clip.captions = captions;
   for (const std::string& caption : captions) clip.text_ids.push_back(hash_text(caption));
   return clip;
@@ -85,36 +88,50 @@ inline Json make_header() {
               {"latent_channels", 2}};
 }
 
-// As encode_dataset does it: texts first, a known clip only noted.
-inline void write_clip(CorpusWriter& writer, const ClipRecord& clip) {
-  for (const std::string& caption : clip.captions) {
-    if (!writer.has_text(hash_text(caption))) writer.add_text(make_text(caption));
+inline constexpr std::int64_t kSmallShardBytes = 40'000;  // some 4 clips with their captions
+
+// Ids stand for content: clips of one id are copies.
+inline std::vector<WorkItem> items_of(const std::vector<ClipRecord>& clips) {
+  std::vector<WorkItem> items;
+  for (const ClipRecord& clip : clips) {
+    items.push_back({clip.source, clip.captions, {hash_text(clip.source), clip.id}, 240});
   }
-  if (writer.has(clip.id)) {
-    writer.add_source(clip);
-  } else {
-    writer.add(clip, make_latent(clip.id));
-  }
+  return items;
 }
 
-inline constexpr std::int64_t kSmallShardBytes = 1000;  // some 4 clips
-
-// Every rank takes each num_ranks-th clip, one rank after the other.
-inline void write_corpus(const fs::path& folder, const std::vector<ClipRecord>& clips,
-                         int num_ranks = 1) {
-  std::vector<std::unique_ptr<CorpusWriter>> writers;
-  for (int rank = 0; rank < num_ranks; ++rank) {
-    writers.push_back(
-        std::make_unique<CorpusWriter>(folder, make_header(), rank, num_ranks, kSmallShardBytes));
-    CorpusWriter& writer = *writers.back();
-    if (!writer.has_text(hash_text(""))) writer.add_text(make_text(""));
-    for (std::size_t i = static_cast<std::size_t>(rank); i < clips.size();
-         i += static_cast<std::size_t>(num_ranks)) {
-      write_clip(writer, clips[i]);
+// As encode_dataset does it: the first item of a group is encoded, the others are copies.
+inline void write_part_of(const fs::path& folder, const std::vector<ClipRecord>& clips,
+                          const EncodePlan& plan, const WorkPart& part) {
+  PartWriter writer(folder, part.number);
+  for (const std::string& caption : part.texts) writer.add_text(make_text(caption));
+  for (const WorkGroup& group : part.groups) {
+    for (std::size_t i = 0; i < group.items.size(); ++i) {
+      const ClipRecord& clip = clips[static_cast<std::size_t>(group.items[i])];
+      const Origin origin{hash_text(clip.source), clip.id};
+      if (i > 0 || plan.known.clips_by_key.count(clip.id) != 0) {
+        writer.add_copy(clip, origin);
+      } else {
+        writer.add(clip, make_latent(clip.id), origin);
+      }
     }
-    writer.finish_rank();
   }
-  merge_corpus(folder, num_ranks, 0);
+  writer.publish();
+}
+
+// The whole job, on one rank. `order` rearranges the parts that are left to do.
+inline MergeSummary write_corpus(
+    const fs::path& folder, const std::vector<ClipRecord>& clips,
+    const std::function<void(std::vector<WorkPart>&)>& order = nullptr) {
+  CorpusJob job(folder, make_header());
+  const std::vector<WorkItem> items = items_of(clips);
+  job.begin(items, kSmallShardBytes);
+  const EncodePlan plan = read_plan(folder, items, kSmallShardBytes);
+  std::vector<WorkPart> parts = plan.parts;
+  if (order) order(parts);
+  for (const WorkPart& part : parts) {
+    if (!is_published(folder, part.number)) write_part_of(folder, clips, plan, part);
+  }
+  return merge_corpus(folder, {}, 0);
 }
 
 inline std::vector<ClipRecord> some_clips(int count) {
@@ -126,12 +143,18 @@ inline std::vector<ClipRecord> some_clips(int count) {
   return clips;
 }
 
+// Flips a bit.
 inline void overwrite_byte(const fs::path& path, std::uint64_t offset) {
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekg(static_cast<std::streamoff>(offset));
   const char byte = static_cast<char>(file.get() ^ 0x10);
   file.seekp(static_cast<std::streamoff>(offset));
   file.put(byte);
+}
+
+// The byte at which a record's values lie in their shard.
+inline std::uint64_t place_of(const ClipRecord& clip) {
+  return static_cast<std::uint64_t>(clip.shard_offset);
 }
 
 // The message of the error of type E that `act` throws; fails the test's expectations otherwise.

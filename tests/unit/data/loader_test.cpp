@@ -22,24 +22,29 @@ class LoaderTest : public ::testing::Test {
  protected:
   LoaderTest() {
     testing::write_corpus(folder_ / "c", some_clips(17));
-    corpus_ = std::make_unique<Corpus>(folder_ / "c");
-    for (std::size_t i = 0; i < corpus_->clips().size(); ++i) {
-      tokens_.push_back(10 + static_cast<std::int64_t>(i * i));
-    }
+    corpora_ = std::make_unique<CorpusMix>(std::vector<CorpusMix::Part>{{folder_ / "c"}});
+    for (std::int64_t i = 0; i < corpora_->num_clips(); ++i) tokens_.push_back(10 + i * i);
     config_.planner.global_batch = 6;
     config_.planner.seed = 5;
   }
 
   std::vector<LoadedStep> take(const LoaderConfig& config, std::int64_t first, int count,
                                int rank = 0, int num_ranks = 1) const {
-    Loader loader(*corpus_, config, tokens_, rank, num_ranks, first);
+    Loader loader(*corpora_, config, tokens_, rank, num_ranks, first);
     std::vector<LoadedStep> steps;
     for (int i = 0; i < count; ++i) steps.push_back(loader.next());
     return steps;
   }
 
+  // Flips a bit of a clip's latents.
+  ClipRecord damage(std::int64_t index) const {
+    const ClipRecord clip = corpora_->clip(index);
+    testing::overwrite_byte(folder_ / "c" / "latents" / clip.shard, testing::place_of(clip) + 3);
+    return clip;
+  }
+
   TempFolder folder_;
-  std::unique_ptr<Corpus> corpus_;
+  std::unique_ptr<CorpusMix> corpora_;
   std::vector<std::int64_t> tokens_;
   LoaderConfig config_;
 };
@@ -103,7 +108,7 @@ TEST_F(LoaderTest, CalibrationHoldsFromItsStepWhateverIsLoadedAhead) {
   Calibration record{0, {0, 1, 0}, {1, 3}};  // rank 1 is three times as fast
   config_.num_threads = 3;
   config_.prefetch_steps = 5;
-  Loader loader(*corpus_, config_, tokens_, 0, 2, 4);
+  Loader loader(*corpora_, config_, tokens_, 0, 2, 4);
   std::vector<LoadedStep> steps = {loader.next()};
   record.from_step = 4 + loader.lead_steps();
   loader.calibrate(record);
@@ -121,7 +126,7 @@ TEST_F(LoaderTest, CalibrationHoldsFromItsStepWhateverIsLoadedAhead) {
   EXPECT_LT(steps.back().samples.size(), 3u);
   // A run that resumes with both records has the same steps.
   const Calibration first = starting_calibration(config_.planner);
-  Loader resumed(*corpus_, config_, tokens_, 0, 2, record.from_step - 1, {first, record});
+  Loader resumed(*corpora_, config_, tokens_, 0, 2, record.from_step - 1, {first, record});
   std::vector<LoadedStep> again;
   for (int i = 0; i < 5; ++i) again.push_back(resumed.next());
   expect_equal(again, {steps.end() - 5, steps.end()});
@@ -130,7 +135,7 @@ TEST_F(LoaderTest, CalibrationHoldsFromItsStepWhateverIsLoadedAhead) {
 }
 
 TEST_F(LoaderTest, HeaviestStepHoldsTheLongestClips) {
-  Loader loader(*corpus_, config_, tokens_, 0, 1, 0);
+  Loader loader(*corpora_, config_, tokens_, 0, 1, 0);
   std::set<std::int64_t> clips;
   for (const LoadedSample& sample : loader.load_heaviest().samples) clips.insert(sample.plan.clip);
   EXPECT_EQ(clips, (std::set<std::int64_t>{11, 12, 13, 14, 15, 16}));
@@ -149,7 +154,7 @@ TEST_F(LoaderTest, DropsAndChoosesCaptionsAtTheAskedRates) {
         ++num_dropped;
         continue;
       }
-      const auto& ids = corpus_->clips()[static_cast<std::size_t>(sample.plan.clip)].text_ids;
+      const auto ids = corpora_->clip(sample.plan.clip).text_ids;
       const auto found = std::find(ids.begin(), ids.end(), sample.text.id);
       ASSERT_NE(found, ids.end());
       ++chosen[found - ids.begin()];
@@ -179,22 +184,14 @@ TEST_F(LoaderTest, EndsAtOnceWhenNobodyTakesTheSteps) {
   config_.num_threads = 3;
   config_.prefetch_steps = 1;
   for (int i = 0; i < 20; ++i) {
-    Loader loader(*corpus_, config_, tokens_, 0, 1, 0);
+    Loader loader(*corpora_, config_, tokens_, 0, 1, 0);
     if (i % 2 == 0) loader.next();
   }
 }
 
 TEST_F(LoaderTest, ABadRecordComesOutOfNextAndStaysSo) {
-  const ClipRecord clip = corpus_->clips()[4];
-  const fs::path path = folder_ / "c" / "latents" / clip.shard;
-  std::vector<std::uint16_t> halves;
-  for (const float value : testing::make_latent(clip.id).values)
-    halves.push_back(float_to_half(value));
-  const auto at =
-      read_file(path).find(std::string(reinterpret_cast<const char*>(halves.data()), 40));
-  ASSERT_NE(at, std::string::npos);
-  testing::overwrite_byte(path, at + 3);
-  Loader loader(*corpus_, config_, tokens_, 0, 1, 0);
+  const ClipRecord clip = damage(4);
+  Loader loader(*corpora_, config_, tokens_, 0, 1, 0);
   const auto take_an_epoch = [&] {
     for (int i = 0; i < 3; ++i) loader.next();
   };
@@ -202,9 +199,86 @@ TEST_F(LoaderTest, ABadRecordComesOutOfNextAndStaysSo) {
   EXPECT_THAT(message_of<DataError>(take_an_epoch), HasSubstr(clip.id));
 }
 
+TEST_F(LoaderTest, ABadRecordIsReplacedByOneThatIsNotLongerOnRequest) {
+  const auto whole = take(config_, 0, 9);
+  damage(4);
+  damage(11);
+  config_.replace_bad_records = true;
+  const auto rest = take(config_, 0, 9);
+  int num_replaced = 0;
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_EQ(hash_plan(rest[i].plan), hash_plan(whole[i].plan));
+    for (std::size_t k = 0; k < whole[i].samples.size(); ++k) {
+      const LoadedSample &before = whole[i].samples[k], &now = rest[i].samples[k];
+      EXPECT_EQ(now.plan.global_index, before.plan.global_index);
+      const bool is_bad = before.plan.clip == 4 || before.plan.clip == 11;
+      if (!is_bad) {
+        EXPECT_EQ(now.clip_id, before.clip_id);
+        continue;
+      }
+      ++num_replaced;
+      EXPECT_NE(now.clip_id, before.clip_id);
+      EXPECT_LT(now.plan.clip, before.plan.clip);  // later clips are longer
+      EXPECT_EQ(now.latent.id, now.clip_id);
+    }
+  }
+  EXPECT_GE(num_replaced, 5);
+  expect_equal(take(config_, 0, 9), rest);
+}
+
+TEST_F(LoaderTest, CorporaAreMixedByWeight) {
+  testing::write_corpus(folder_ / "d", some_clips(40));
+  const CorpusMix mix({{folder_ / "c", 1}, {folder_ / "d", 3}});
+  EXPECT_EQ(mix.num_clips(), 57);
+  const ClipPool pool = mix.pool({1, 2, 1});
+  EXPECT_EQ(pool.tokens(20), 3 * 2 * 5);
+  config_.planner.global_batch = 64;
+  Loader loader(mix, config_, pool, 0, 1, 0);
+  int num_first = 0;
+  for (int step = 0; step < 64; ++step) {
+    for (const LoadedSample& sample : loader.next().samples) {
+      num_first += sample.plan.clip < 17;
+      EXPECT_EQ(sample.clip_id, mix.clip(sample.plan.clip).id);
+    }
+  }
+  EXPECT_EQ(num_first, 1024);  // of 4,096
+}
+
+TEST_F(LoaderTest, HeldOutClipsAreNeverDrawn) {
+  testing::write_corpus(folder_ / "d", some_clips(40));
+  const CorpusMix mix({{folder_ / "c"}, {folder_ / "d"}}, {}, {}, 100);  // a tenth: 1 and 4
+  EXPECT_EQ(mix.num_clips(), 16 + 36);
+  const auto held_out = mix.held_out();
+  ASSERT_EQ(held_out.size(), 5u);
+  EXPECT_EQ(held_out[0].clip.id, mix.part(0).clip(0).id);
+  EXPECT_EQ(held_out[4].clip.id, mix.part(1).clip(3).id);
+  EXPECT_EQ(held_out[4].corpus, &mix.part(1));
+  EXPECT_EQ(mix.clip(0).id, mix.part(0).clip(1).id);
+  EXPECT_EQ(mix.clip(16).id, mix.part(1).clip(4).id);
+  EXPECT_EQ(mix.clip(51).id, mix.part(1).clip(39).id);
+  EXPECT_EQ(mix.latent(16, mix.clip(16)).id, mix.clip(16).id);
+  EXPECT_EQ(mix.pool({1, 1, 1}).size(), 52);
+  EXPECT_EQ(CorpusMix({{folder_ / "d"}}, {}, {}, 2).held_out().size(), 2u);
+  testing::write_corpus(folder_ / "one", some_clips(1));
+  EXPECT_THAT(message_of<ConfigError>([&] { CorpusMix({{folder_ / "one"}}, {}, {}, 1); }),
+              HasSubstr("nothing is left to train on"));
+}
+
+TEST_F(LoaderTest, CorporaOfOtherEncodersDoNotMix) {
+  testing::write_corpus(folder_ / "d", some_clips(2));
+  Json header = testing::make_header();
+  header["format"] = kCorpusFormat;
+  header["vae"]["hash"] = "cccc";
+  write_json(folder_ / "d" / "corpus.json", header);
+  EXPECT_THAT(message_of<ConfigError>([&] {
+                CorpusMix({{folder_ / "c"}, {folder_ / "d"}});
+              }),
+              HasSubstr("do not mix: vae"));
+}
+
 TEST_F(LoaderTest, RefusesSettingsThatCannotWork) {
   const auto message = [&](const LoaderConfig& config) {
-    return message_of<ConfigError>([&] { Loader loader(*corpus_, config, tokens_, 0, 1, 0); });
+    return message_of<ConfigError>([&] { Loader loader(*corpora_, config, tokens_, 0, 1, 0); });
   };
   LoaderConfig bad = config_;
   bad.caption_dropout = 1.5;
@@ -216,8 +290,8 @@ TEST_F(LoaderTest, RefusesSettingsThatCannotWork) {
   bad.planner.global_batch = 0;
   EXPECT_THAT(message(bad), HasSubstr("global_batch is 0"));
   tokens_.pop_back();
-  EXPECT_THAT(message_of<Error>([&] { Loader loader(*corpus_, config_, tokens_, 0, 1, 0); }),
-              HasSubstr("16 lengths for 17 clips"));
+  EXPECT_THAT(message_of<Error>([&] { Loader loader(*corpora_, config_, tokens_, 0, 1, 0); }),
+              HasSubstr("a pool of 16 clips for 17"));
 }
 
 }  // namespace

@@ -43,6 +43,9 @@ TEST(Manifest, BadFieldsAreNamedWithTheirPlace) {
   EXPECT_THAT(message("frames", 2.5), HasSubstr("integer >= 1"));
   EXPECT_THAT(message("width", 1e12), HasSubstr("\"width\""));
   EXPECT_THAT(message("shard", "../../x.h5"), HasSubstr("not a valid name"));
+  EXPECT_THAT(message("shard", ""), HasSubstr("not a valid name"));  // though it has an offset
+  EXPECT_THAT(message("shard_offset", -8), HasSubstr("\"shard_offset\""));
+  EXPECT_THAT(message("shard_offset", 1.5), HasSubstr("\"shard_offset\""));
   EXPECT_THAT(message("id", "a/b"), HasSubstr("not a valid name"));
   EXPECT_THAT(message("end_s", -1), HasSubstr("\"end_s\""));
   EXPECT_THAT(message("start_s", 5), HasSubstr("is before"));
@@ -64,8 +67,9 @@ TEST(Manifest, ListsSurviveTheDisk) {
   EXPECT_EQ(read_rejects(folder / ""), rejects);
   write_shard_list(folder / "", {{"latents/a.h5", 3, 4096, "beef"}});
   EXPECT_EQ(read_shard_list(folder / "")[0].bytes, 4096);
-  write_text_index(folder / "", {{"t1", "a.h5", 7, 384}});
+  write_text_index(folder / "", {{"t1", "a.h5", 7, 384, 96}});
   EXPECT_EQ(read_text_index(folder / "")[0].length, 7);
+  EXPECT_EQ(read_text_index(folder / "")[0].shard_offset, 96);
 }
 
 TEST(Manifest, BadLineIsNamedByFileAndLine) {

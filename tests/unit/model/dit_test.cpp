@@ -5,6 +5,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/randn.h>
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -83,7 +85,7 @@ double error(const at::Tensor& got, const at::Tensor& wanted) {
   return ((got - wanted).abs().max() / wanted.abs().max()).item<double>();
 }
 
-TEST(Dit, RecomputedBlocksChangeNoBitOfOutputsAndGradients) {
+TEST(Dit, CheckpointingChangesNoBitOfOutputsAndGradients) {
   DitConfig config = tiny_config();
   config.num_layers = 3;
   const auto dit = random_dit(config);
@@ -92,12 +94,48 @@ TEST(Dit, RecomputedBlocksChangeNoBitOfOutputsAndGradients) {
   const at::Tensor kept = dit->forward(input);
   const at::Tensor cotangent = at::randn(kept.sizes());
   const auto wanted = gradients(*dit, kept, cotangent);
-  dit->set_recompute_blocks(true);
-  const at::Tensor recomputed = dit->forward(input);
-  EXPECT_TRUE(recomputed.equal(kept));
-  const auto got = gradients(*dit, recomputed, cotangent);
-  for (std::size_t i = 0; i < got.size(); ++i)
-    EXPECT_TRUE(got[i].equal(wanted[i])) << dit->named_parameters()[i].first;
+  for (const Checkpointing how : {Checkpointing::kFull, Checkpointing::kSelective}) {
+    dit->set_checkpointing(how);
+    const at::Tensor recomputed = dit->forward(input);
+    EXPECT_TRUE(recomputed.equal(kept));
+    const auto got = gradients(*dit, recomputed, cotangent);
+    for (std::size_t i = 0; i < got.size(); ++i)
+      EXPECT_TRUE(got[i].equal(wanted[i])) << dit->named_parameters()[i].first;
+  }
+}
+
+// Bytes of tensors that this thread has allocated and not freed since it was made.
+class MemoryMeter : public c10::MemoryReportingInfoBase {
+ public:
+  void reportMemoryUsage(void*, std::int64_t bytes, std::size_t, std::size_t,
+                         c10::Device) override {
+    held += bytes;
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+  std::int64_t held = 0;
+};
+
+TEST(Dit, SelectiveCheckpointingKeepsFourTenthsLessAndFreesItInBackward) {
+  DitConfig config = tiny_config();
+  config.num_layers = 3;
+  config.ffn_dim = 4 * config.width();
+  const auto dit = random_dit(config);
+  dit->set_requires_grad(true);
+  const DitInput input = make_input(config, {{4, 20, 20}}, {4});
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    std::vector<std::int64_t> held;
+    for (const Checkpointing how : {Checkpointing::kNone, Checkpointing::kSelective}) {
+      dit->set_checkpointing(how);
+      const auto meter = std::make_shared<MemoryMeter>();
+      const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, meter);
+      at::Tensor out = dit->forward(input, type);
+      held.push_back(meter->held);
+      out.sum().backward();
+      for (auto& [name, parameter] : dit->named_parameters()) parameter.mutable_grad().reset();
+      EXPECT_LT(meter->held, held.back() / 4) << "after backward, with the graph still there";
+    }
+    EXPECT_LT(held[1], 0.6 * held[0]) << held[1] << " of " << held[0] << " bytes";
+  }
 }
 
 TEST(Dit, PackedSamplesEqualSeparateOnesInOutputsAndGradients) {

@@ -1,6 +1,8 @@
 // The linear layer and its gradients equal plain fp64 operations, whatever kernel runs them.
 #include "model/linear.h"
 
+#include <algorithm>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
@@ -68,6 +70,24 @@ TEST(LinearFunction, LeavesFrozenWeightsWithoutGradient) {
   linear(x, weight, at::Tensor()).sum().backward();
   EXPECT_TRUE(x.grad().defined());
   EXPECT_FALSE(weight.grad().defined());
+}
+
+TEST(LinearFunction, KeepsNoCastOfTheWeightInARecastScope) {
+  const at::Tensor x = at::randn({4, 64}).to(at::kBFloat16);
+  for (const bool recast : {false, true}) {
+    at::Tensor weight = at::randn({32, 64}).set_requires_grad(true);
+    const auto cast_at_forward = weight.detach().to(at::kBFloat16);
+    at::Tensor leaf = x.clone().set_requires_grad(true), y;
+    {
+      const RecastScope scope(recast);
+      y = linear(leaf, weight, at::Tensor());
+    }
+    // What backward multiplies by shows whether the weight or a cast of its old values was kept.
+    std::fill_n(weight.data_ptr<float>(), weight.numel(), 1.0F);
+    y.sum().backward();
+    const at::Tensor used = recast ? weight.detach().to(at::kBFloat16) : cast_at_forward;
+    EXPECT_TRUE(leaf.grad().allclose(used.sum(0).expand_as(leaf), 0.05, 0.05)) << recast;
+  }
 }
 
 }  // namespace

@@ -4,7 +4,10 @@
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -147,6 +150,63 @@ TEST_F(SampleLatents, GuidanceExtrapolatesFromTheNullText) {
   const at::Tensor without = sample_latents(dit_, {null_only}, sample_)[0];
   EXPECT_GT(distance(with_text, without), 1e-4);
   EXPECT_LT(distance(guided, without + (with_text - without) * 2.5), 1e-5);
+}
+
+// With a constant output c the flow is known: a model of x0 ends at c, one of v at n - s c, and one
+// of noise at (n - s c) / (1 - s), where n is the first noise and s its level.
+TEST_F(SampleLatents, ModelsOfCleanSamplesAndNoiseAreReadAsSuch) {
+  constexpr double kOutput = 0.3;
+  dit_.visit_parameters("", [](const std::string& name, at::Tensor& parameter) {
+    if (name == "proj_out.weight") parameter.zero_();
+    if (name == "proj_out.bias") parameter.fill_(kOutput);
+  });
+  sample_.guidance = 1;
+  sample_.shift = 1;
+  sample_.steps = 8;
+  const double s = sigma_schedule(8, 1)[0];
+  const auto one = request(0, 2, 4, 4);
+  for (const char* solver : {"euler", "unipc"}) {
+    sample_.solver = solver;
+    sample_.prediction = Prediction::kVelocity;
+    const at::Tensor by_v = sample_latents(dit_, {one}, sample_)[0];
+    const at::Tensor noise = by_v + s * kOutput;
+    EXPECT_NEAR(noise.std().item<double>(), 1, 0.2);
+    sample_.prediction = Prediction::kSample;
+    EXPECT_LT(distance(sample_latents(dit_, {one}, sample_)[0], at::full_like(noise, kOutput)),
+              1e-6);
+    sample_.prediction = Prediction::kNoise;
+    const at::Tensor expected = (noise - s * kOutput) / (1 - s);
+    EXPECT_LT(distance(sample_latents(dit_, {one}, sample_)[0], expected),
+              1e-3 * expected.abs().max().item<double>());
+  }
+}
+
+TEST_F(SampleLatents, KeptLatentsComeBackBitForBitAndShapeTheRest) {
+  auto plain = request(0, 3, 4, 6), kept = plain;
+  kept.kept_CTHW = at::randn({4, 3, 4, 6});
+  kept.keep_THW = at::zeros({3, 4, 6}, at::kBool);
+  kept.keep_THW.select(0, 0).fill_(true);
+  kept.keep_THW.select(0, 2).fill_(true);
+  const auto other = request(1, 1, 2, 10);
+  for (const char* solver : {"euler", "unipc"}) {
+    sample_.solver = solver;
+    const auto together = sample_latents(dit_, {kept, other}, sample_);
+    EXPECT_TRUE(at::equal(together[0].select(1, 0), kept.kept_CTHW.select(1, 0)));
+    EXPECT_TRUE(at::equal(together[0].select(1, 2), kept.kept_CTHW.select(1, 2)));
+    const at::Tensor free = sample_latents(dit_, {plain}, sample_)[0];
+    EXPECT_GT(distance(together[0].select(1, 1), free.select(1, 1)), 1e-3);
+    EXPECT_GT(distance(together[0].select(1, 1), kept.kept_CTHW.select(1, 1)), 0.1);
+    // Company that keeps nothing does not change.
+    EXPECT_LT(distance(together[1], sample_latents(dit_, {other}, sample_)[0]), 1e-5);
+  }
+}
+
+TEST_F(SampleLatents, KeepingNothingIsThePlainPathBitForBit) {
+  auto plain = request(0, 3, 4, 6), masked = plain;
+  masked.kept_CTHW = at::randn({4, 3, 4, 6});
+  masked.keep_THW = at::zeros({3, 4, 6}, at::kBool);
+  EXPECT_TRUE(at::equal(sample_latents(dit_, {masked}, sample_)[0],
+                        sample_latents(dit_, {plain}, sample_)[0]));
 }
 
 TEST_F(SampleLatents, ReportsEveryStep) {

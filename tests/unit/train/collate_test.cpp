@@ -1,13 +1,19 @@
 // The packed training batch: what is noised, what is asked for, what it weighs.
 #include "train/collate.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/allclose.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
+
+#include "model/dit.h"
 
 namespace zoetrope::train {
 namespace {
@@ -52,6 +58,82 @@ TEST(Collate, SampleIsTheSameInAnyCompany) {
   EXPECT_TRUE(at::equal(alone.target_TK, packed.target_TK.narrow(0, 4, 9)));
   const PackedBatch later = collate({sample(1, 3, 2, 6)}, 10, config());
   EXPECT_FALSE(at::equal(alone.target_TK, later.target_TK));
+}
+
+CollateConfig masked(double ConditionConfig::*kind) {
+  CollateConfig c = config();
+  c.conditions.*kind = 1;
+  return c;
+}
+
+TEST(Collate, GivenFramesAreCleanAtTimestepZeroAndWeighNothing) {
+  const data::LoadedSample s = sample(1, 3, 2, 6);
+  const PackedBatch plain = collate({s}, 9, config());
+  const PackedBatch batch = collate({s}, 9, masked(&ConditionConfig::first));
+  EXPECT_EQ(batch.input.row_of_segment, (std::vector<std::int64_t>{-1}));
+  const auto timesteps = batch.input.timesteps_U.index_select(0, batch.input.row_of_token_T);
+  EXPECT_EQ(timesteps.narrow(0, 0, 3).abs().max().item<float>(), 0);
+  EXPECT_GT(timesteps.narrow(0, 3, 6).min().item<float>(), 0);
+  EXPECT_EQ(batch.weight_T1.narrow(0, 0, 3).abs().max().item<float>(), 0);
+  at::Tensor latent = at::empty({2, 3, 2, 6});
+  std::copy(s.latent.values.begin(), s.latent.values.end(), latent.data_ptr<float>());
+  const at::Tensor clean_TK = model::patchify(latent, {1, 2, 2}, nullptr);
+  EXPECT_TRUE(at::equal(batch.input.patches_TK.narrow(0, 0, 3), clean_TK.narrow(0, 0, 3)));
+  // The rest is noised as without a mask.
+  EXPECT_TRUE(
+      at::equal(batch.input.patches_TK.narrow(0, 3, 6), plain.input.patches_TK.narrow(0, 3, 6)));
+  EXPECT_TRUE(at::equal(batch.target_TK, plain.target_TK));
+}
+
+TEST(Collate, MaskedSampleCountsOnceInTheGlobalMean) {
+  for (const auto kind : {&ConditionConfig::first, &ConditionConfig::frames,
+                          &ConditionConfig::region, &ConditionConfig::join}) {
+    const PackedBatch batch =
+        collate({sample(0, 1, 4, 4), sample(1, 5, 4, 6), sample(2, 4, 4, 4)}, 9, masked(kind));
+    EXPECT_NEAR((batch.weight_T1.sum() * 8).item<double>(), 3.0 / 4, 1e-6);
+  }
+}
+
+TEST(Collate, MaskThatGivesNothingIsThePlainPathBitForBit) {
+  const data::LoadedSample s = sample(1, 3, 2, 6);
+  const model::Objective objective(config().flow);
+  const auto packed = [&](const at::Tensor& clean_T) {
+    return pack({{&s.latent, &s.text, 0.4, Random(1, Purpose::kNoise), 0.5, clean_T}}, {1, 2, 2},
+                objective);
+  };
+  const PackedBatch plain = packed({}), masked = packed(at::zeros({9}, at::kBool));
+  EXPECT_TRUE(at::equal(plain.input.patches_TK, masked.input.patches_TK));
+  EXPECT_TRUE(at::equal(plain.weight_T1, masked.weight_T1));
+  model::DitConfig shape;
+  shape.num_attention_heads = 2;
+  shape.attention_head_dim = 12;
+  shape.in_channels = shape.out_channels = 2;
+  shape.text_dim = 4;
+  shape.freq_dim = 16;
+  shape.ffn_dim = 32;
+  shape.num_layers = 2;
+  model::Dit dit(shape, at::kCPU);
+  dit.init_weights(1);
+  dit.visit_parameters("", [](const std::string&, at::Tensor& parameter) {
+    at::manual_seed(parameter.numel());
+    parameter.add_(at::randn(parameter.sizes()) * 0.1);
+  });
+  EXPECT_TRUE(at::equal(dit.forward(plain.input), dit.forward(masked.input)));
+}
+
+TEST(Collate, ObjectiveDecidesTargetAndWeight) {
+  const data::LoadedSample s = sample(2, 3, 4, 6);
+  CollateConfig x0 = config();
+  x0.flow = model::FlowConfig::flow_preset("clean_patches");
+  x0.flow.loss_on = "v";
+  const PackedBatch velocity = collate({s}, 1, config()), clean = collate({s}, 1, x0);
+  const double sigma = clean.sigmas[0];
+  EXPECT_EQ(sigma, velocity.sigmas[0]);
+  const double factor = 1 / std::max(sigma, 0.05);
+  EXPECT_TRUE(at::allclose(clean.weight_T1, velocity.weight_T1 * (factor * factor), 1e-6, 0));
+  const at::Tensor latent = model::unpatchify(clean.target_TK, clean.input.grids[0], {1, 2, 2}, 2);
+  EXPECT_TRUE(std::equal(s.latent.values.begin(), s.latent.values.end(),
+                         latent.contiguous().data_ptr<float>()));
 }
 
 TEST(Collate, NoisedMinusSigmaTimesVelocityIsTheCleanLatent) {

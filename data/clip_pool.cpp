@@ -1,0 +1,90 @@
+// Slots of a block are dealt to the parts once; a block of samples is a permutation of its slots.
+#include "data/clip_pool.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace zoetrope::data {
+namespace {
+
+constexpr std::int64_t kBlock = 4096;
+// Keeps the shuffle of blocks apart from the order of clips, which has the run's seed.
+constexpr std::uint64_t kBlockSeed = 0x5a17b10c;
+
+// kBlock slots by weight: the floors, and one more where most is cut off (ties: the first).
+std::vector<std::int64_t> deal_slots(const std::vector<ClipPool::Part>& parts) {
+  double total = 0;
+  for (const auto& part : parts) total += part.weight;
+  std::vector<std::int64_t> slots;
+  std::vector<double> cut;
+  for (const auto& part : parts) {
+    const double exact = part.weight / total * static_cast<double>(kBlock);
+    slots.push_back(static_cast<std::int64_t>(exact));
+    cut.push_back(exact - std::floor(exact));
+  }
+  std::vector<std::size_t> order(parts.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return cut[a] > cut[b]; });
+  const std::int64_t left = kBlock - std::accumulate(slots.begin(), slots.end(), std::int64_t{0});
+  for (std::int64_t i = 0; i < left; ++i)
+    ++slots[order[static_cast<std::size_t>(i) % order.size()]];
+  return slots;
+}
+
+}  // namespace
+
+ClipPool::ClipPool(const std::vector<Part>& parts, std::function<std::int64_t(std::int64_t)> tokens)
+    : tokens_(std::move(tokens)) {
+  double total = 0;
+  for (const Part& part : parts) {
+    ZOETROPE_CHECK_CONFIG(part.num_clips >= 1, "corpus ", &part - parts.data(),
+                          " of the mixture has no clips");
+    ZOETROPE_CHECK_CONFIG(part.weight > 0 && std::isfinite(part.weight), "corpus ",
+                          &part - parts.data(), " of the mixture has weight ", part.weight,
+                          ", expected more than 0");
+    total += part.weight;
+  }
+  for (const Part& part : parts) {
+    ZOETROPE_CHECK_CONFIG(part.weight / total * kBlock >= 1, "corpus ", &part - parts.data(),
+                          " of the mixture has weight ", part.weight, " of ", total,
+                          ": the least is 1/", kBlock);
+  }
+  const std::vector<std::int64_t> slots = deal_slots(parts);
+  std::int64_t slot = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    ranges_.push_back({size_, parts[i].num_clips, slot, slots[i]});
+    size_ += parts[i].num_clips;
+    slot += slots[i];
+  }
+}
+
+ClipPool::ClipPool(std::span<const std::int64_t> tokens)
+    : size_(static_cast<std::int64_t>(tokens.size())),
+      tokens_([tokens](std::int64_t clip) { return tokens[static_cast<std::size_t>(clip)]; }) {
+  ranges_.push_back({0, size_, 0, kBlock});
+}
+
+std::int64_t ClipPool::draw(std::int64_t global_index, std::uint64_t seed) const {
+  const Range* range = &ranges_.front();
+  std::int64_t nth = global_index;
+  if (ranges_.size() > 1) {
+    const std::int64_t block = global_index / kBlock;
+    const auto slot =
+        static_cast<std::int64_t>(permute(static_cast<std::uint64_t>(global_index % kBlock), kBlock,
+                                          seed ^ kBlockSeed, static_cast<std::uint64_t>(block)));
+    while (slot >= range->first_slot + range->num_slots) ++range;
+    nth = block * range->num_slots + (slot - range->first_slot);
+  }
+  const auto size = static_cast<std::uint64_t>(range->num_clips);
+  const auto index = static_cast<std::uint64_t>(nth);
+  return range->first_clip +
+         static_cast<std::int64_t>(permute(index % size, size, seed, index / size));
+}
+
+}  // namespace zoetrope::data

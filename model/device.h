@@ -1,0 +1,22 @@
+// Which device a program computes on. CUDA is a plugin beside the program (model/kernels): one set
+// of programs runs anywhere.
+#pragma once
+
+#include <string>
+
+#include <c10/core/Device.h>
+
+#include "model/kernels/plugin.h"
+
+namespace zoetrope::model {
+
+// The plugin beside this program (or in the folder above), opened at the first call; null when it
+// was not built. Error when it cannot be opened or is of another build. A program that may use CUDA
+// calls this, or select_device, before any other use of torch: torch remembers a "no CUDA".
+const kernels::CudaPlugin* cuda_plugin();
+
+// --device: "cpu"; "cuda" (this rank's device among those of its host; ConfigError that says what
+// is missing); "auto": a CUDA device where plugin and device are there, else the CPU.
+at::Device select_device(const std::string& name, int local_rank);
+
+}  // namespace zoetrope::model
