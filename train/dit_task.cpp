@@ -103,6 +103,12 @@ std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config) {
   return parts;
 }
 
+model::Checkpointing checkpointing_of(const std::string& name) {
+  return name == "full"        ? model::Checkpointing::kFull
+         : name == "selective" ? model::Checkpointing::kSelective
+                               : model::Checkpointing::kNone;
+}
+
 std::int64_t num_held_out(const ValidationConfig& config) {
   return config.every_steps > 0 && config.corpus.empty() ? config.samples : 0;
 }
@@ -115,10 +121,7 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
       corpora_(open_corpora(config.dit, encoders_, num_held_out(config.validation))),
       pool_(corpora_.pool(config.dit.model.patch_size)),
       held_out_objective_(unweighted(config.dit.flow)) {
-  const std::string& kept = config.dit.activation_checkpointing;
-  dit_.set_checkpointing(kept == "full"        ? model::Checkpointing::kFull
-                         : kept == "selective" ? model::Checkpointing::kSelective
-                                               : model::Checkpointing::kNone);
+  dit_.set_checkpointing(checkpointing_of(config.dit.activation_checkpointing));
   check_batch();
   for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) check_corpus(corpora_.part(i));
   if (config.validation.every_steps > 0) hold_out();

@@ -14,6 +14,8 @@ namespace zoetrope::train {
 
 // What dit.corpus or dit.corpora names; ConfigError unless it is one of them.
 std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config);
+// Of dit.activation_checkpointing.
+model::Checkpointing checkpointing_of(const std::string& name);
 // Clips that validation.samples keeps from training.
 std::int64_t num_held_out(const ValidationConfig& config);
 

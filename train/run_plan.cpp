@@ -89,7 +89,8 @@ std::vector<model::PackShape> heaviest_packs(const TrainConfig& config, int batc
 }
 
 model::PackShape largest_of(const std::vector<model::PackShape>& packs, const TrainConfig& config) {
-  const model::ActivationOptions options{config.precision == "bf16", false, 1};
+  const model::ActivationOptions options{config.precision == "bf16", model::Checkpointing::kNone,
+                                         1};
   return *std::max_element(packs.begin(), packs.end(), [&](const auto& a, const auto& b) {
     return model::activation_bytes(config.dit.model, a, options) <
            model::activation_bytes(config.dit.model, b, options);
@@ -173,10 +174,10 @@ void plan_dit(const TrainConfig& config, RunPlan& plan) {
   const DataPlan data =
       has_corpus ? plan_corpora(config, batches) : plan_without_corpus(config, batches);
   plan.facts = data.facts;
-  plan.memory.activations =
-      model::activation_bytes(dit.model, data.largest,
-                              {config.precision == "bf16", dit.activation_checkpointing == "full",
-                               static_cast<int>(config.mesh.sequence * config.mesh.tensor)});
+  plan.memory.activations = model::activation_bytes(
+      dit.model, data.largest,
+      {config.precision == "bf16", checkpointing_of(dit.activation_checkpointing),
+       static_cast<int>(config.mesh.sequence * config.mesh.tensor)});
   plan.memory.data =
       std::min(dit.ram_cache_mb << 20, data.corpus_bytes) + dit.prefetch_steps * data.record_bytes;
   const auto samples = static_cast<double>(dit.global_batch);
@@ -367,7 +368,7 @@ void check_fits(const RunPlan& plan, const TrainConfig& config) {
   std::string advice;
   if (const std::string fits = sharding_that_fits(plan, config); !fits.empty())
     advice += "; " + fits;
-  if (config.task == "dit" && config.dit.activation_checkpointing == "none")
+  if (config.task == "dit" && config.dit.activation_checkpointing != "full")
     advice += "; dit.activation_checkpointing=full keeps fewer activations";
   if (m.activations > m.total() / 4)
     advice +=

@@ -51,7 +51,7 @@ std::int64_t measured_peak(const DitConfig& config, const PackShape& pack,
   Dit dit(config, at::kCPU);
   dit.init_weights(1);
   dit.set_requires_grad(true);
-  dit.set_recompute_blocks(options.recompute_blocks);
+  dit.set_checkpointing(options.checkpointing);
   for (auto& [name, parameter] : dit.named_parameters())
     parameter.mutable_grad() = at::zeros_like(parameter);
   auto count = std::make_shared<AllocatorCount>();
@@ -89,17 +89,19 @@ TEST(DitMemory, PredictsTheAllocatorsPeakWithinFivePercent) {
   };
   for (const Case& c : cases) {
     for (const bool bf16 : {false, true}) {
-      for (const bool recompute : {false, true}) {
+      for (const auto checkpointing :
+           {Checkpointing::kNone, Checkpointing::kSelective, Checkpointing::kFull}) {
         DitConfig config = narrow_config();
         config.num_layers = c.layers;
         config.num_attention_heads = c.heads;
         config.ffn_dim = 4 * config.width();
-        const ActivationOptions options{bf16, recompute, 1};
+        const ActivationOptions options{bf16, checkpointing, 1};
         const auto measured = static_cast<double>(measured_peak(config, c.pack, options));
         const auto predicted = static_cast<double>(activation_bytes(config, c.pack, options));
         EXPECT_NEAR(predicted / measured, 1, 0.05)
-            << c.name << (bf16 ? ", bf16" : ", fp32") << (recompute ? ", recomputed" : "")
-            << ": predicted " << predicted << ", measured " << measured;
+            << c.name << (bf16 ? ", bf16" : ", fp32") << ", checkpointing "
+            << static_cast<int>(checkpointing) << ": predicted " << predicted << ", measured "
+            << measured;
       }
     }
   }
@@ -107,8 +109,8 @@ TEST(DitMemory, PredictsTheAllocatorsPeakWithinFivePercent) {
 
 TEST(DitMemory, FallsWithTheRanksThatShareTheTokens) {
   const PackShape pack{{4000}, {20}};
-  const auto alone = activation_bytes(narrow_config(), pack, {true, false, 1});
-  const auto shared = activation_bytes(narrow_config(), pack, {true, false, 4});
+  const auto alone = activation_bytes(narrow_config(), pack, {true, Checkpointing::kNone, 1});
+  const auto shared = activation_bytes(narrow_config(), pack, {true, Checkpointing::kNone, 4});
   EXPECT_NEAR(static_cast<double>(shared) / static_cast<double>(alone), 0.25, 0.02);
 }
 

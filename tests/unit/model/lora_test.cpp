@@ -98,7 +98,7 @@ TEST(Lora, MergedComputesWhatItDidApart) {
 TEST(Lora, FreshAdaptersChangeNothingAndLearnAlone) {
   for (const bool recompute : {false, true}) {
     const auto dit = random_dit(2);
-    dit->set_recompute_blocks(recompute);
+    dit->set_checkpointing(recompute ? Checkpointing::kFull : Checkpointing::kNone);
     const DitInput input = input_of(dit->config());
     const at::Tensor before = dit->forward(input);
     LoraAdapters adapters(*dit, rank_three());
