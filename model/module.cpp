@@ -65,7 +65,7 @@ void Linear::visit_parameters(const std::string& prefix, const ParameterVisitor&
 at::Tensor Linear::operator()(const at::Tensor& x) const {
   const at::Tensor y = linear(x, weight, bias);
   if (!lora_down.defined()) return y;
-  return y + linear(linear(x, lora_down, {}), lora_up, {}) * lora_scale;
+  return y + linear(linear(x, lora_down, at::Tensor()), lora_up, at::Tensor()) * lora_scale;
 }
 
 }  // namespace zoetrope::model

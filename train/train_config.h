@@ -13,10 +13,9 @@
 #include "model/dit_config.h"
 #include "model/flow_config.h"
 #include "model/lora.h"
-#include "model/patch_gan.h"
-#include "model/vae_config.h"
-#include "model/vae_loss.h"
 #include "train/condition_mask.h"
+#include "train/optimizer_config.h"
+#include "train/vae_task_config.h"
 #include "train/watch_config.h"
 
 namespace zoetrope::train {
@@ -26,38 +25,6 @@ struct RunConfig {
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("dir", dir, "run folder: checkpoints, logs and metrics go here");
-  }
-};
-
-struct OptimizerConfig {
-  double lr = 1e-4;
-  std::string schedule = "constant";
-  std::int64_t warmup_steps = 100;
-  double final_lr_share = 0;
-  double beta1 = 0.9;
-  double beta2 = 0.99;
-  double eps = 1e-8;
-  double weight_decay = 0;
-  double max_grad_norm = 1;
-  double ema_decay = 0.999;
-  double bucket_mb = 25;
-  template <class Visitor>
-  void visit_fields(Visitor& visit) {
-    visit("lr", lr, "peak learning rate of AdamW", at_least(0));
-    visit("schedule", schedule, "after the warm-up", one_of({"constant", "cosine"}));
-    visit("warmup_steps", warmup_steps, "steps of linear warm-up from 0", at_least(0));
-    visit("final_lr_share", final_lr_share, "cosine ends at this share of lr", between(0, 1));
-    visit("beta1", beta1, "decay of the first moment", between(0, 0.9999999));
-    visit("beta2", beta2, "decay of the second moment", between(0, 0.9999999));
-    visit("eps", eps, "added to the root of the second moment", at_least(1e-30));
-    visit("weight_decay", weight_decay, "decoupled decay of matrices and kernels", at_least(0));
-    visit("max_grad_norm", max_grad_norm, "global gradient norm is clipped to this; 0 = not",
-          at_least(0));
-    visit("ema_decay", ema_decay, "of the averaged weights; 0 = the weights themselves",
-          between(0, 0.9999999));
-    visit("bucket_mb", bucket_mb,
-          "gradients are summed over ranks in pieces of about so many MiB, while backward runs",
-          at_least(0));
   }
 };
 
@@ -154,69 +121,6 @@ struct DitTaskConfig {
     visit("flow", flow, "the objective");
     visit("conditions", conditions, "parts of a sample that are given clean");
     visit("lora", lora, "adapters to train on the frozen weights of init_from");
-  }
-};
-
-// One kind of training crop of the VAE; a step draws one kind by weight.
-struct CropConfig {
-  std::int64_t frames = 5;
-  std::int64_t height = 32;
-  std::int64_t width = 32;
-  std::int64_t batch = 4;
-  double weight = 1;
-  template <class Visitor>
-  void visit_fields(Visitor& visit) {
-    visit("frames", frames, "1 + a multiple of the temporal stride", at_least(1));
-    visit("height", height, "multiple of the spatial stride", at_least(8));
-    visit("width", width, "multiple of the spatial stride", at_least(8));
-    visit("batch", batch, "crops a step, over all ranks", at_least(1));
-    visit("weight", weight, "how often this kind is drawn", at_least(0));
-  }
-};
-
-// The discriminator that the VAE plays against.
-struct GanConfig {
-  double weight = 0;
-  std::int64_t start_step = 1;
-  model::PatchGanConfig model;
-  OptimizerConfig optimizer;
-  template <class Visitor>
-  void visit_fields(Visitor& visit) {
-    visit("weight", weight,
-          "of the adversarial loss, on top of the adaptive weight; 0 = no discriminator",
-          at_least(0));
-    visit("start_step", start_step, "first step with the discriminator", at_least(1));
-    visit("model", model, "shape of the discriminator");
-    visit("optimizer", optimizer, "AdamW of the discriminator; its schedule begins at start_step");
-  }
-};
-
-struct VaeTaskConfig {
-  std::vector<std::string> videos;
-  std::vector<double> video_weights;
-  std::int64_t max_pixels = 0;
-  std::int64_t max_frames = 0;
-  std::int64_t ram_mb = 4096;
-  std::vector<CropConfig> crops;
-  model::VaeConfig model;
-  model::VaeLossConfig loss;
-  std::string lpips_weights;
-  GanConfig gan;
-  template <class Visitor>
-  void visit_fields(Visitor& visit) {
-    visit("videos", videos, "folders, lists or files of videos and images");
-    visit("video_weights", video_weights,
-          "how often each entry of videos is drawn; empty = equally", at_least(0));
-    visit("max_pixels", max_pixels, "larger frames are scaled down to this area; 0 = native",
-          at_least(0));
-    visit("max_frames", max_frames, "frames read of each video; 0 = all", at_least(0));
-    visit("ram_mb", ram_mb, "decoded frames kept in memory, MiB a rank", at_least(1));
-    visit("crops", crops, "kinds of training crops");
-    visit("model", model, "shape of the VAE");
-    visit("loss", loss, "reconstruction and prior");
-    visit("lpips_weights", lpips_weights,
-          "safetensors with torchvision's VGG16 and the linear layers of LPIPS");
-    visit("gan", gan, "adversarial loss");
   }
 };
 
