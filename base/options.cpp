@@ -144,6 +144,10 @@ const char* version() {
   return ZOETROPE_VERSION;
 }
 
+const char* source_commit() {
+  return ZOETROPE_COMMIT;
+}
+
 std::string nearest_name(const std::string& name, const std::vector<std::string>& candidates) {
   std::string wanted = folded(name);
   std::size_t best = std::max<std::size_t>(1, (name.size() + 1) / 3) + 1;

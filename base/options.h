@@ -30,6 +30,8 @@ bool parse_options(int argc, char** argv, const std::string& usage, const std::s
                    boost::program_options::variables_map& values);
 
 const char* version();  // "0.1.0"
+const char*
+source_commit();  // "3f2a91c", with "+" where files had changed; "" outside a repository
 
 // The candidate closest to `name` by edit distance (case, - and _ aside), or one that begins with
 // it;

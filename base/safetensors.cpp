@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <set>
@@ -311,8 +312,50 @@ void write_safetensors(const std::filesystem::path& path,
   });
 }
 
+void write_safetensors_parts(const std::filesystem::path& path,
+                             const std::map<std::string, TensorView>& tensors,
+                             const std::map<std::string, std::string>& metadata,
+                             std::int64_t max_bytes) {
+  std::vector<std::map<std::string, TensorView>> parts(1);
+  std::int64_t total = 0, in_part = 0;
+  for (const auto& [name, view] : tensors) {
+    const auto bytes = static_cast<std::int64_t>(view.bytes.size());
+    if (max_bytes > 0 && !parts.back().empty() && in_part + bytes > max_bytes) {
+      parts.emplace_back();
+      in_part = 0;
+    }
+    parts.back().emplace(name, view);
+    total += bytes;
+    in_part += bytes;
+  }
+  const std::filesystem::path index = path.string() + ".index.json";
+  if (parts.size() == 1) {
+    write_safetensors(path, tensors, metadata);
+    std::filesystem::remove(index);
+    return;
+  }
+  Json files = Json::object();
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    char number[32];
+    std::snprintf(number, sizeof(number), "-%05zu-of-%05zu", i + 1, parts.size());
+    const std::string name = path.stem().string() + number + path.extension().string();
+    write_safetensors(path.parent_path() / name, parts[i], metadata);
+    for (const auto& [tensor, view] : parts[i]) files[tensor] = name;
+  }
+  write_json(index, Json{{"metadata", {{"total_size", total}}}, {"weight_map", files}});
+  std::filesystem::remove(path);
+}
+
+std::vector<std::filesystem::path> safetensors_parts(const std::filesystem::path& path) {
+  if (std::filesystem::is_regular_file(path)) return {path};
+  const std::filesystem::path index = path.string() + ".index.json";
+  ZOETROPE_CHECK_CONFIG(std::filesystem::is_regular_file(index), "neither ", path.string(),
+                        " nor its .index.json is there");
+  return read_index(index);
+}
+
 std::vector<std::filesystem::path> find_safetensors(const std::filesystem::path& folder) {
-  for (const char* name : {"model", "diffusion_pytorch_model"}) {
+  for (const char* name : {"model", "diffusion_pytorch_model", "pytorch_lora_weights"}) {
     auto single = folder / concat(name, ".safetensors");
     if (std::filesystem::is_regular_file(single)) return {single};
     auto index = folder / concat(name, ".safetensors.index.json");

@@ -50,9 +50,19 @@ void write_safetensors(const std::filesystem::path& path,
                        const std::map<std::string, TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
+// The same, but tensors of more than `max_bytes` in all (0 = no limit) are spread, in the order of
+// their names, over NAME-00001-of-0000N.safetensors, and NAME.safetensors.index.json says which
+// file has which. What an older write left under the other of the two names is removed.
+void write_safetensors_parts(const std::filesystem::path& path,
+                             const std::map<std::string, TensorView>& tensors,
+                             const std::map<std::string, std::string>& metadata,
+                             std::int64_t max_bytes);
+// `path`, or the files that `path`.index.json lists. ConfigError when there is neither.
+std::vector<std::filesystem::path> safetensors_parts(const std::filesystem::path& path);
+
 // The safetensors files of a weights folder: model.safetensors or
-// diffusion_pytorch_model.safetensors, or the shards that NAME.safetensors.index.json lists.
-// ConfigError when there is none.
+// diffusion_pytorch_model.safetensors or pytorch_lora_weights.safetensors, or the shards that
+// NAME.safetensors.index.json lists. ConfigError when there is none.
 std::vector<std::filesystem::path> find_safetensors(const std::filesystem::path& folder);
 
 }  // namespace zoetrope

@@ -13,6 +13,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "launch/flight_recorder.h"
 
 namespace zoetrope::launch {
 namespace {
@@ -275,7 +276,7 @@ MpiSession::~MpiSession() {
 }
 
 std::unique_ptr<Communicator> MpiSession::world() const {
-  return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false);
+  return record_collectives(std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false));
 }
 
 void MpiSession::abort(int exit_code) {

@@ -81,11 +81,15 @@ enum class Way {
   kFlash,       // LibTorch's kernel
 };
 
+bool keeps_scores(std::int64_t query_length, std::int64_t key_length, at::ScalarType type,
+                  bool is_selective) {
+  const bool may_be_long = type == at::kBFloat16 && !is_selective;
+  return query_length * key_length <= (may_be_long ? kMaxKeptScoresBf16 : kMaxKeptScores);
+}
+
 Way way_of(const at::Tensor& q_TNH, const Group& group, bool is_selective) {
-  const bool may_be_long = q_TNH.scalar_type() == at::kBFloat16 && !is_selective;
-  const bool is_short =
-      group.query_length * group.key_length <= (may_be_long ? kMaxKeptScoresBf16 : kMaxKeptScores);
-  if (is_short) return Way::kKeepScores;
+  if (keeps_scores(group.query_length, group.key_length, q_TNH.scalar_type(), is_selective))
+    return Way::kKeepScores;
   return can_use_block_attention(query_view(q_TNH, group)) ? Way::kBlocks : Way::kFlash;
 }
 
@@ -214,6 +218,14 @@ AttentionGradients attend_part_backward(const at::Tensor& g_TNH, const at::Tenso
   attend_backward(g, saved, can_use_block_attention(saved.q_GNLH) ? Way::kBlocks : Way::kFlash,
                   scale, views);
   return d;
+}
+
+std::int64_t kept_by_attention_bytes(std::int64_t query_length, std::int64_t key_length,
+                                     std::int64_t heads, at::ScalarType type, bool is_selective) {
+  const std::int64_t rows = heads * query_length;
+  // A log-sum-exp a row in fp32, or the row's probabilities.
+  if (!keeps_scores(query_length, key_length, type, is_selective)) return rows * 4;
+  return rows * key_length * static_cast<std::int64_t>(c10::elementSize(type));
 }
 
 }  // namespace zoetrope::model

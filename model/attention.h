@@ -17,6 +17,11 @@ at::Tensor packed_attention(const at::Tensor& q_TNH, const at::Tensor& k_SNH,
                             const at::Tensor& v_SNH, const std::vector<std::int64_t>& query_lengths,
                             const std::vector<std::int64_t>& key_lengths);
 
+// Bytes that backward needs of one segment beside q, k, v and the output: the probabilities of a
+// short one, else a number a row; in `type`, on the CPU.
+std::int64_t kept_by_attention_bytes(std::int64_t query_length, std::int64_t key_length,
+                                     std::int64_t heads, at::ScalarType type, bool is_selective);
+
 // Attention of one segment's queries over a part of its keys: the result over these keys alone, and
 // the log of the sum that its softmax divided by, by which parts are merged. Not differentiable.
 // q [T, N, H]; k, v [S, N, H], on a CPU; lse is fp32, or fp64 for those.

@@ -12,6 +12,7 @@
 #include <ATen/ops/upsample_nearest2d.h>
 
 #include "model/linear.h"
+#include "model/winograd.h"
 
 namespace zoetrope::model {
 namespace {
@@ -27,6 +28,10 @@ at::Tensor bias_like(const Conv& conv, const at::Tensor& x) {
 bool is_kept_from_onednn(const at::Tensor& x_BCTHW) {
   return x_BCTHW.device().is_cpu() && x_BCTHW.scalar_type() == at::kFloat && x_BCTHW.size(0) == 1 &&
          x_BCTHW.size(1) * x_BCTHW.size(2) * x_BCTHW.size(3) <= 20480;
+}
+
+bool is_for_inference(const at::Tensor& x) {
+  return !at::GradMode::is_enabled() && !x.requires_grad();
 }
 
 at::Tensor frames_as_images(const at::Tensor& x_BTHWC) {
@@ -57,6 +62,8 @@ void Conv::visit_parameters(const std::string& prefix, const ParameterVisitor& v
 }
 
 at::Tensor causal_conv(const Conv& conv, const at::Tensor& padded_BTHWC) {
+  if (is_for_inference(padded_BTHWC) && winograd_pays(conv, padded_BTHWC))
+    return winograd_conv(conv, padded_BTHWC);
   const at::Tensor x_BCTHW = padded_BTHWC.permute({0, 4, 1, 2, 3});
   const at::Tensor weight = conv.weight.to(x_BCTHW.scalar_type()), bias = bias_like(conv, x_BCTHW);
   at::Tensor y_BCTHW;
@@ -96,6 +103,8 @@ at::Tensor time_conv(const Conv& conv, const at::Tensor& x_BTHWC, std::int64_t s
 }
 
 at::Tensor frame_conv(const Conv& conv, const at::Tensor& x_BTHWC) {
+  if (is_for_inference(x_BTHWC) && winograd_pays(conv, x_BTHWC))
+    return winograd_conv(conv, x_BTHWC);
   const at::Tensor y_FCHW =
       at::conv2d(frames_as_images(x_BTHWC), conv.weight.to(x_BTHWC.scalar_type()),
                  bias_like(conv, x_BTHWC), {1, 1}, {1, 1});

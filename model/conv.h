@@ -22,7 +22,8 @@ struct Conv {
   bool defined() const { return weight.defined(); }
 };
 
-// All take x [B, T, H, W, in] in any floating type, cast the weights to it and return it.
+// All take x [B, T, H, W, in] in any floating type, cast the weights to it and return it. Without
+// gradients, 3 x 3 kernels run by Winograd's algorithm where that pays (winograd.h).
 
 // 3 x 3 x 3 without padding in time, zero padding of 1 in space: T + 2 frames -> T. The caller puts
 // the two zero frames in front (with_front_frames, or rms_norm in its own pass).

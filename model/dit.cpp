@@ -238,6 +238,22 @@ void Dit::visit_parameters(const std::string& prefix, const ParameterVisitor& vi
   proj_out_.visit_parameters(prefix + "proj_out.", visit);
 }
 
+void Dit::visit_linears(const LinearVisitor& visit) {
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    Block& block = blocks_[i];
+    const std::string prefix = kBlocks + std::to_string(i) + ".";
+    for (const auto& [name, attention] :
+         {std::pair{"attn1.", &block.attn1}, std::pair{"attn2.", &block.attn2}}) {
+      visit(prefix + name + "to_q", attention->to_q);
+      visit(prefix + name + "to_k", attention->to_k);
+      visit(prefix + name + "to_v", attention->to_v);
+      visit(prefix + name + "to_out.0", attention->to_out);
+    }
+    visit(prefix + "ffn.net.0.proj", block.ffn_in);
+    visit(prefix + "ffn.net.2", block.ffn_out);
+  }
+}
+
 std::int64_t Dit::unit_of(const std::string& name) const {
   return name.starts_with(kBlocks) ? std::stoll(name.substr(kBlocks.size())) : -1;
 }
@@ -279,6 +295,10 @@ at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type, cons
   const Conditions& c = *shared;
   const at::Tensor patches_tK = plan.own(input.patches_TK).to(scale_shift_table_.scalar_type());
   at::Tensor x_tD = linear(patches_tK, patch_embedding_.weight.flatten(1), patch_embedding_.bias);
+  // Recomputation needs an input with a gradient; where only adapters are trained, none has.
+  if (checkpointing_ == Checkpointing::kFull && c10::GradMode::is_enabled() &&
+      !x_tD.requires_grad())
+    x_tD.set_requires_grad(true);
   const bool is_selective =
       checkpointing_ == Checkpointing::kSelective && c10::GradMode::is_enabled();
   for (std::size_t i = 0; i < blocks_.size(); ++i) {

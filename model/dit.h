@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +51,9 @@ class Dit : public Module {
   ParameterPart part_of(const std::string& name) const override {
     return dit_parameter_part(name, config_, place_);
   }
+  // The linear layers of the blocks, by name: "blocks.0.attn1.to_q".
+  using LinearVisitor = std::function<void(const std::string& name, Linear& layer)>;
+  void visit_linears(const LinearVisitor& visit);
   std::int64_t unit_of(const std::string& name) const override;  // a block each
   void set_weight_gate(WeightGate* gate) override { gate_ = gate; }
 
@@ -70,11 +73,9 @@ class Dit : public Module {
   at::Tensor scale_shift_table_;  // [1, 2, D]
 };
 
-// A diffusers transformer folder -> the model with its weights, in fp32.
+// A diffusers transformer folder -> the model with its weights, in fp32. A folder of adapters
+// (model/lora.h) gives the weights that it was trained on, with the adapters merged into them.
 std::unique_ptr<Dit> load_dit(const std::filesystem::path& folder, at::Device device);
 void save_dit(Dit& dit, const std::filesystem::path& folder, at::ScalarType dtype);
-// Global weights by name, as a folder.
-void save_dit(const DitConfig& config, const std::map<std::string, at::Tensor>& weights,
-              const std::filesystem::path& folder, at::ScalarType dtype);
 
 }  // namespace zoetrope::model

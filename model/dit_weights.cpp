@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "model/dit.h"
+#include "model/lora.h"
 #include "model/weights.h"
 
 namespace zoetrope::model {
@@ -88,7 +89,17 @@ std::unique_ptr<Dit> load_dit(const std::filesystem::path& folder, at::Device de
   ZOETROPE_CHECK_CONFIG(class_name == "WanTransformer3DModel", (folder / "config.json").string(),
                         ": _class_name is ", class_name, ", a WanTransformer3DModel is needed");
   auto dit = std::make_unique<Dit>(dit_config_from_json(json), device);
-  load_weights(*dit, folder);
+  if (!json.contains("lora")) {
+    load_weights(*dit, folder);
+    return dit;
+  }
+  load_weights(*dit, json.at("lora_base").get<std::string>());
+  LoraAdapters adapters(*dit, lora_from_json(json.at("lora")));
+  {
+    const at::NoGradGuard no_grad;
+    adapters.visit_parameters("", lora_weights_of(folder, adapters));
+  }
+  adapters.merge();
   return dit;
 }
 
@@ -96,13 +107,6 @@ void save_dit(Dit& dit, const std::filesystem::path& folder, at::ScalarType dtyp
   std::filesystem::create_directories(folder);
   write_json(folder / "config.json", dit_config_to_json(dit.config()));
   save_weights(dit, folder, dtype);
-}
-
-void save_dit(const DitConfig& config, const std::map<std::string, at::Tensor>& weights,
-              const std::filesystem::path& folder, at::ScalarType dtype) {
-  std::filesystem::create_directories(folder);
-  write_json(folder / "config.json", dit_config_to_json(config));
-  save_weights(weights, folder, dtype);
 }
 
 }  // namespace zoetrope::model

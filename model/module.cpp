@@ -1,6 +1,7 @@
 // Modules as structs of tensors: listing, moving and applying them.
 #include "model/module.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/accumulate.h>
 
@@ -62,7 +63,9 @@ void Linear::visit_parameters(const std::string& prefix, const ParameterVisitor&
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return linear(x, weight, bias);
+  const at::Tensor y = linear(x, weight, bias);
+  if (!lora_down.defined()) return y;
+  return y + linear(linear(x, lora_down, at::Tensor()), lora_up, at::Tensor()) * lora_scale;
 }
 
 }  // namespace zoetrope::model

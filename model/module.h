@@ -53,6 +53,9 @@ class Module {
 // constructor, on `device` (at::kMeta: shapes only).
 struct Linear {
   at::Tensor weight, bias;
+  // A low-rank adapter (model/lora.h), or undefined: adds lora_scale * lora_up lora_down x.
+  at::Tensor lora_down, lora_up;  // [rank, in], [out, rank]
+  double lora_scale = 1;
   Linear() = default;
   Linear(std::int64_t in, std::int64_t out, bool with_bias, at::Device device);
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit);

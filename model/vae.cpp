@@ -13,13 +13,14 @@ namespace {
 
 // B clips, T frames, H height, W width, C channels (of pixels 3, of latents z)
 
-void check_pixels(const at::Tensor& pixels, const VaeConfig& config) {
+void check_pixels(const at::Tensor& pixels, const VaeConfig& config, bool starts_clip) {
   ZOETROPE_CHECK_CONFIG(pixels.dim() == 5 && pixels.size(1) == 3,
                         "the VAE encodes pixels [B, 3, T, H, W], not ", pixels.sizes());
   const std::int64_t frames = pixels.size(2), height = pixels.size(3), width = pixels.size(4);
-  ZOETROPE_CHECK_CONFIG(
-      frames >= 1 && (frames - 1) % config.time_stride() == 0, "a clip of ", frames,
-      " frames does not fit the VAE: the count must be 1 + a multiple of ", config.time_stride());
+  ZOETROPE_CHECK_CONFIG(frames >= 1 && (frames - starts_clip) % config.time_stride() == 0,
+                        starts_clip ? "a clip of " : "a later chunk of ", frames,
+                        " frames does not fit the VAE: the count must be ",
+                        starts_clip ? "1 + " : "", "a multiple of ", config.time_stride());
   ZOETROPE_CHECK_CONFIG(height >= 1 && width >= 1 && height % config.space_stride() == 0 &&
                             width % config.space_stride() == 0,
                         "a clip of ", width, "x", height,
@@ -50,24 +51,27 @@ Vae::Vae(const VaeConfig& config, at::Device device) : config_(config) {
 Vae::~Vae() = default;
 Vae::Vae(Vae&& other) noexcept = default;
 
-Posterior Vae::encode(const at::Tensor& pixels, std::optional<at::ScalarType> compute_type) {
-  check_pixels(pixels, config_);
+Posterior Vae::encode(const at::Tensor& pixels, std::optional<at::ScalarType> compute_type,
+                      VaeHistory* history) {
+  if (history != nullptr) history->begin_chunk();
+  check_pixels(pixels, config_, history == nullptr || history->is_first_chunk());
   const at::ScalarType type = compute_type.value_or(parts_->quant_conv.weight.scalar_type());
   const at::Tensor x_BTHWC = shuffle_pixels_down(pixels.to(type), config_.patch_size);
   const at::Tensor moments_BTHWC =
-      pointwise_conv(parts_->quant_conv, parts_->encoder.forward(x_BTHWC));
+      pointwise_conv(parts_->quant_conv, parts_->encoder.forward(x_BTHWC, history));
   const auto halves =
       moments_BTHWC.to(at::kFloat).permute({0, 4, 1, 2, 3}).contiguous().split(config_.z_dim, 1);
   return {halves[0], at::clamp(halves[1], -30, 20)};
 }
 
 at::Tensor Vae::decode(const at::Tensor& latents, bool clamp,
-                       std::optional<at::ScalarType> compute_type) {
+                       std::optional<at::ScalarType> compute_type, VaeHistory* history) {
+  if (history != nullptr) history->begin_chunk();
   check_latents(latents, config_);
   const at::ScalarType type = compute_type.value_or(parts_->quant_conv.weight.scalar_type());
   const at::Tensor z_BTHWC = latents.to(type).permute({0, 2, 3, 4, 1}).contiguous();
   const at::Tensor x_BTHWC =
-      parts_->decoder.forward(pointwise_conv(parts_->post_quant_conv, z_BTHWC));
+      parts_->decoder.forward(pointwise_conv(parts_->post_quant_conv, z_BTHWC), history);
   const at::Tensor pixels = shuffle_pixels_up(x_BTHWC.to(at::kFloat), config_.patch_size);
   return clamp ? at::clamp(pixels, -1, 1) : pixels;
 }
@@ -94,6 +98,10 @@ void Vae::set_latent_statistics(const std::vector<double>& mean, const std::vect
   changed.latents_std = std;
   check_vae_config(changed);
   config_ = std::move(changed);
+}
+
+const at::Tensor& Vae::last_weight() const {
+  return parts_->decoder.conv_out.weight;
 }
 
 void Vae::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {

@@ -1,5 +1,5 @@
-// The causal 3-D video VAE of Wan 2.1 and 2.2 (diffusers' AutoencoderKLWan), in its whole-sequence
-// form.
+// The causal 3-D video VAE of Wan 2.1 and 2.2 (diffusers' AutoencoderKLWan): whole clips, with
+// gradients, or chunk by chunk for inference (vae_stream.h drives that form).
 #pragma once
 
 #include <filesystem>
@@ -9,6 +9,7 @@
 
 #include "model/module.h"
 #include "model/vae_config.h"
+#include "model/vae_history.h"
 
 namespace zoetrope::model {
 
@@ -27,18 +28,23 @@ class Vae : public Module {
 
   // pixels [B, 3, T, H, W] in [-1, 1], T = 1 + k * time_stride, H and W multiples of space_stride
   // (ConfigError with the numbers otherwise). Convolutions run in `compute_type`, by default the
-  // parameters' own dtype; results are fp32. Differentiable.
+  // parameters' own dtype; results are fp32. Differentiable, unless a `history` makes `pixels` the
+  // next chunk of a clip: T is then a multiple of time_stride in all chunks but the first.
   Posterior encode(const at::Tensor& pixels,
-                   std::optional<at::ScalarType> compute_type = std::nullopt);
+                   std::optional<at::ScalarType> compute_type = std::nullopt,
+                   VaeHistory* history = nullptr);
   // raw (not normalised) latents [B, z, t, h, w] -> [B, 3, T, H, W]; `clamp` to [-1, 1] (off in
-  // training).
+  // training). With a `history`, the next chunk: T = t * time_stride in all chunks but the first.
   at::Tensor decode(const at::Tensor& latents, bool clamp = true,
-                    std::optional<at::ScalarType> compute_type = std::nullopt);
+                    std::optional<at::ScalarType> compute_type = std::nullopt,
+                    VaeHistory* history = nullptr);
 
   at::Tensor normalise(const at::Tensor& latents) const;  // (z - mean) / std per channel
   at::Tensor denormalise(const at::Tensor& latents) const;
 
   const VaeConfig& config() const { return config_; }
+  // Weight of the decoder's last convolution: where losses of pixels are balanced.
+  const at::Tensor& last_weight() const;
   void set_latent_statistics(const std::vector<double>& mean, const std::vector<double>& std);
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit) override;
 

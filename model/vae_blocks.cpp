@@ -1,4 +1,4 @@
-// Residual, attention and resampling blocks of the VAE in whole-sequence form.
+// Residual, attention and resampling blocks of the VAE, for whole clips and for chunks.
 #include "model/vae_blocks.h"
 
 #include <ATen/TensorOperators.h>
@@ -14,8 +14,6 @@ namespace {
 
 // B clips, T frames, H height, W width, C channels, F = B T frames, P = H W pixels
 
-constexpr std::int64_t kCausalFrames = 2;  // zero frames before a kernel of 3 in time
-
 at::Tensor new_gamma(const std::vector<std::int64_t>& shape, at::Device device) {
   return at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(device));
 }
@@ -27,24 +25,38 @@ at::Tensor later_frames(const at::Tensor& x_BTHWC) {
   return x_BTHWC.narrow(1, 1, x_BTHWC.size(1) - 1);
 }
 
-// 1 + k frames -> 1 + 2k. The channel halves of the convolution are the two new frames of each old
-// one; its history starts after frame 0.
-at::Tensor double_time(const Conv& conv, const at::Tensor& x_BTHWC) {
-  if (x_BTHWC.size(1) == 1) return x_BTHWC;
-  const at::Tensor later = later_frames(x_BTHWC);
-  const at::Tensor pairs = time_conv(conv, with_front_frames(later, kCausalFrames), 1);
+bool starts_clip(const VaeHistory* history) {
+  return history == nullptr || history->is_first_chunk();
+}
+
+// 1 + k frames -> 1 + 2k; later chunks k -> 2k. The channel halves of the convolution are the two
+// new frames of each old one; its history starts after frame 0.
+at::Tensor double_time(const Conv& conv, const at::Tensor& x_BTHWC, VaeHistory* history) {
+  const bool starts = starts_clip(history);
+  if (starts && x_BTHWC.size(1) == 1) {
+    if (history != nullptr) history->skip();
+    return x_BTHWC;
+  }
+  const at::Tensor later = starts ? later_frames(x_BTHWC) : x_BTHWC;
+  at::Tensor padded = with_front_frames(later, kCausalFrames);
+  if (history != nullptr) history->carry(padded, kCausalFrames);
+  const at::Tensor pairs = time_conv(conv, padded, 1);
   const std::int64_t channels = x_BTHWC.size(4), height = x_BTHWC.size(2), width = x_BTHWC.size(3);
   const at::Tensor doubled =
       pairs.view({x_BTHWC.size(0), later.size(1), height, width, 2, channels})
           .permute({0, 1, 4, 2, 3, 5})
           .reshape({x_BTHWC.size(0), 2 * later.size(1), height, width, channels});
-  return at::cat({first_frame(x_BTHWC), doubled}, 1);
+  return starts ? at::cat({first_frame(x_BTHWC), doubled}, 1) : doubled;
 }
 
-// 1 + 2k frames -> 1 + k.
-at::Tensor halve_time(const Conv& conv, const at::Tensor& x_BTHWC) {
-  if (x_BTHWC.size(1) == 1) return x_BTHWC;
-  return at::cat({first_frame(x_BTHWC), time_conv(conv, x_BTHWC, 2)}, 1);
+// 1 + 2k frames -> 1 + k; later chunks 2k -> k, with the last frame before them.
+at::Tensor halve_time(const Conv& conv, const at::Tensor& x_BTHWC, VaeHistory* history) {
+  const bool starts = starts_clip(history);
+  at::Tensor seen = starts ? x_BTHWC : with_front_frames(x_BTHWC, 1);
+  if (history != nullptr) history->carry(seen, 1);
+  if (seen.size(1) == 1) return seen;
+  const at::Tensor halved = time_conv(conv, seen, 2);
+  return starts ? at::cat({first_frame(x_BTHWC), halved}, 1) : halved;
 }
 
 }  // namespace
@@ -57,9 +69,16 @@ ResBlock::ResBlock(std::int64_t in, std::int64_t out, at::Device device)
   if (in != out) shortcut = Conv(in, out, {1, 1, 1}, device);
 }
 
-at::Tensor ResBlock::forward(const at::Tensor& x_BTHWC) const {
-  at::Tensor h = causal_conv(conv1, rms_norm(x_BTHWC, norm1, Activation::kSilu, kCausalFrames));
-  h = causal_conv(conv2, rms_norm(h, norm2, Activation::kSilu, kCausalFrames));
+at::Tensor norm_silu_conv(const Conv& conv, const at::Tensor& gamma, const at::Tensor& x_BTHWC,
+                          VaeHistory* history) {
+  at::Tensor padded = rms_norm(x_BTHWC, gamma, Activation::kSilu, kCausalFrames);
+  if (history != nullptr) history->carry(padded, kCausalFrames);
+  return causal_conv(conv, padded);
+}
+
+at::Tensor ResBlock::forward(const at::Tensor& x_BTHWC, VaeHistory* history) const {
+  at::Tensor h = norm_silu_conv(conv1, norm1, x_BTHWC, history);
+  h = norm_silu_conv(conv2, norm2, h, history);
   return h + (shortcut.defined() ? pointwise_conv(shortcut, x_BTHWC) : x_BTHWC);
 }
 
@@ -95,8 +114,8 @@ void AttentionBlock::visit_parameters(const std::string& prefix, const Parameter
 MidBlock::MidBlock(std::int64_t width, at::Device device)
     : first(width, width, device), attention(width, device), second(width, width, device) {}
 
-at::Tensor MidBlock::forward(const at::Tensor& x_BTHWC) const {
-  return second.forward(attention.forward(first.forward(x_BTHWC)));
+at::Tensor MidBlock::forward(const at::Tensor& x_BTHWC, VaeHistory* history) const {
+  return second.forward(attention.forward(first.forward(x_BTHWC, history)), history);
 }
 
 void MidBlock::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {
@@ -111,12 +130,13 @@ Resample::Resample(Kind its_kind, bool is_temporal, std::int64_t in, std::int64_
   if (temporal) time = Conv(in, kind == Kind::kUp ? 2 * in : in, {3, 1, 1}, device);
 }
 
-at::Tensor Resample::forward(const at::Tensor& x_BTHWC) const {
+at::Tensor Resample::forward(const at::Tensor& x_BTHWC, VaeHistory* history) const {
   if (kind == Kind::kDown) {
     const at::Tensor halved = halving_frame_conv(resample, x_BTHWC);
-    return temporal ? halve_time(time, halved) : halved;
+    return temporal ? halve_time(time, halved, history) : halved;
   }
-  return frame_conv(resample, double_pixels(temporal ? double_time(time, x_BTHWC) : x_BTHWC));
+  const at::Tensor in_time = temporal ? double_time(time, x_BTHWC, history) : x_BTHWC;
+  return frame_conv(resample, double_pixels(in_time));
 }
 
 void Resample::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {
@@ -140,7 +160,7 @@ at::Tensor average_down(const at::Tensor& x_BTHWC, std::int64_t out, std::int64_
 }
 
 at::Tensor duplicate_up(const at::Tensor& x_BTHWC, std::int64_t out, std::int64_t factor_t,
-                        std::int64_t factor_s) {
+                        std::int64_t factor_s, bool starts_clip) {
   const std::int64_t clips = x_BTHWC.size(0), frames = x_BTHWC.size(1), height = x_BTHWC.size(2),
                      width = x_BTHWC.size(3), channels = x_BTHWC.size(4);
   const std::int64_t repeats = out * factor_t * factor_s * factor_s / channels;
@@ -150,20 +170,21 @@ at::Tensor duplicate_up(const at::Tensor& x_BTHWC, std::int64_t out, std::int64_
           .reshape({clips, frames, height, width, out, factor_t, factor_s, factor_s})
           .permute({0, 1, 5, 2, 6, 3, 7, 4})
           .reshape({clips, frames * factor_t, height * factor_s, width * factor_s, out});
-  // The first frame comes from one latent frame alone: it is not doubled.
-  return blocks.narrow(1, factor_t - 1, blocks.size(1) - (factor_t - 1));
+  const std::int64_t dropped = starts_clip ? factor_t - 1 : 0;
+  return blocks.narrow(1, dropped, blocks.size(1) - dropped);
 }
 
-at::Tensor Stage::forward(const at::Tensor& x_BTHWC) const {
+at::Tensor Stage::forward(const at::Tensor& x_BTHWC, VaeHistory* history) const {
   at::Tensor h = x_BTHWC;
-  for (const ResBlock& block : resnets) h = block.forward(h);
-  for (const Resample& part : resample) h = part.forward(h);
+  for (const ResBlock& block : resnets) h = block.forward(h, history);
+  for (const Resample& part : resample) h = part.forward(h, history);
   if (!has_shortcut) return h;
   const std::int64_t factor_s = resample.empty() ? 1 : 2;
   const std::int64_t factor_t = !resample.empty() && resample[0].temporal ? 2 : 1;
   const bool is_down = kind == Resample::Kind::kDown;
-  return h + (is_down ? average_down(x_BTHWC, out_channels, factor_t, factor_s)
-                      : duplicate_up(x_BTHWC, out_channels, factor_t, factor_s));
+  return h + (is_down
+                  ? average_down(x_BTHWC, out_channels, factor_t, factor_s)
+                  : duplicate_up(x_BTHWC, out_channels, factor_t, factor_s, starts_clip(history)));
 }
 
 void Stage::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {

@@ -26,6 +26,23 @@ at::Tensor gradient_error(const at::Tensor& error_BCTHW) {
   return total;
 }
 
+// A 2 x 2 block a b / c d has the details (a + b - c - d) / 2, (a - b + c - d) / 2 and
+// (a - b - c + d) / 2.
+at::Tensor wavelet_error(const at::Tensor& error_BCTHW) {
+  const std::int64_t height = error_BCTHW.size(3), width = error_BCTHW.size(4);
+  ZOETROPE_CHECK(height % 2 == 0 && width % 2 == 0, "wavelets of frames of ", width, "x", height,
+                 " pixels: sides must be even");
+  const at::Tensor blocks = error_BCTHW.flatten(0, 2).unflatten(1, {height / 2, 2});
+  const at::Tensor sums = blocks.select(2, 0) + blocks.select(2, 1);
+  const at::Tensor differences = blocks.select(2, 0) - blocks.select(2, 1);
+  const auto along_x = [&](const at::Tensor& rows) { return rows.unflatten(-1, {width / 2, 2}); };
+  const at::Tensor s = along_x(sums), d = along_x(differences);
+  const at::Tensor across = s.select(-1, 0) - s.select(-1, 1);
+  const at::Tensor down = d.select(-1, 0) + d.select(-1, 1);
+  const at::Tensor corners = d.select(-1, 0) - d.select(-1, 1);
+  return (across.abs().mean() + down.abs().mean() + corners.abs().mean()) * 0.5;
+}
+
 at::Tensor divergence(const Posterior& posterior) {
   return (posterior.mean.square() + posterior.logvar.exp() - 1 - posterior.logvar).mean() * 0.5;
 }
@@ -37,24 +54,32 @@ at::Tensor noise_like(const at::Tensor& x, Random& random) {
   return noise.to(x.device(), x.scalar_type());
 }
 
-at::Tensor to_8_bit(const at::Tensor& pixels) {
-  return pixels.detach().to(at::kDouble).add(1).mul(127.5).round().clamp(0, 255);
-}
-
 }  // namespace
 
 VaeLoss vae_loss(const at::Tensor& pixels, const at::Tensor& reconstruction,
-                 const Posterior& posterior, const VaeLossConfig& config) {
+                 const Posterior& posterior, const VaeLossConfig& config, const Lpips* perceptual,
+                 at::ScalarType compute_type) {
   ZOETROPE_CHECK(pixels.dim() == 5 && pixels.sizes() == reconstruction.sizes(), "the VAE made ",
                  reconstruction.sizes(), " of pixels ", pixels.sizes());
   const at::Tensor error_BCTHW = reconstruction.to(at::kFloat) - pixels.to(at::kFloat);
   VaeLoss loss;
-  loss.l1 = error_BCTHW.abs().mean();
-  loss.mse = error_BCTHW.square().mean();
-  loss.gradient = gradient_error(error_BCTHW);
-  loss.kl = divergence(posterior);
-  loss.total = loss.l1 * config.l1 + loss.mse * config.mse + loss.gradient * config.gradient +
-               loss.kl * config.kl;
+  loss.reconstruction = at::zeros({}, error_BCTHW.options());
+  const auto add = [](at::Tensor& sum, double weight, at::Tensor& part, const auto& compute) {
+    if (weight == 0) return;
+    part = compute();
+    sum = sum + part * weight;
+  };
+  at::Tensor& sum = loss.reconstruction;
+  add(sum, config.l1, loss.l1, [&] { return error_BCTHW.abs().mean(); });
+  add(sum, config.mse, loss.mse, [&] { return error_BCTHW.square().mean(); });
+  add(sum, config.gradient, loss.gradient, [&] { return gradient_error(error_BCTHW); });
+  add(sum, config.wavelet, loss.wavelet, [&] { return wavelet_error(error_BCTHW); });
+  add(sum, config.lpips, loss.lpips, [&] {
+    ZOETROPE_CHECK(perceptual != nullptr, "the perceptual loss has no network");
+    return perceptual->distance(pixels, reconstruction, compute_type);
+  });
+  loss.total = sum;
+  add(loss.total, config.kl, loss.kl, [&] { return divergence(posterior); });
   return loss;
 }
 
@@ -66,14 +91,6 @@ at::Tensor sample_posterior(const Posterior& posterior, Random random, double la
     z = z + spread * latent_noise_std * noise_like(mean, random);
   }
   return z;
-}
-
-at::Tensor psnr(const at::Tensor& pixels, const at::Tensor& reconstruction) {
-  ZOETROPE_CHECK(pixels.dim() == 5 && pixels.sizes() == reconstruction.sizes(), "PSNR of ",
-                 reconstruction.sizes(), " against ", pixels.sizes());
-  const at::Tensor mse_B =
-      (to_8_bit(pixels) - to_8_bit(reconstruction)).square().mean({1, 2, 3, 4});
-  return (mse_B.reciprocal() * (255.0 * 255.0)).log10() * 10;
 }
 
 }  // namespace zoetrope::model

@@ -5,13 +5,11 @@
 #include <ATen/ops/empty.h>
 
 #include "base/error.h"
-#include "model/vae_norm.h"
 
 namespace zoetrope::model {
 namespace {
 
 constexpr std::int64_t kColours = 3;
-constexpr std::int64_t kCausalFrames = 2;
 const std::vector<std::int64_t> kCube = {3, 3, 3};
 
 at::Tensor new_gamma(std::int64_t channels, at::Device device) {
@@ -77,11 +75,16 @@ std::vector<Stage> up_stages(const VaeConfig& config, at::Device device) {
   return stages;
 }
 
+at::Tensor causal_conv_in(const Conv& conv, const at::Tensor& x_BTHWC, VaeHistory* history) {
+  at::Tensor padded = with_front_frames(x_BTHWC, kCausalFrames);
+  if (history != nullptr) history->carry(padded, kCausalFrames);
+  return causal_conv(conv, padded);
+}
+
 // The norm keeps only the direction of a channel vector; the bypass carries its length past it.
 at::Tensor head(const Conv& conv, const Conv& bypass, const at::Tensor& gamma,
-                const at::Tensor& x_BTHWC) {
-  const at::Tensor out =
-      causal_conv(conv, rms_norm(x_BTHWC, gamma, Activation::kSilu, kCausalFrames));
+                const at::Tensor& x_BTHWC, VaeHistory* history) {
+  const at::Tensor out = norm_silu_conv(conv, gamma, x_BTHWC, history);
   return bypass.defined() ? out + pointwise_conv(bypass, x_BTHWC) : out;
 }
 
@@ -100,10 +103,10 @@ VaeEncoder::VaeEncoder(const VaeConfig& config, at::Device device)
       bypass(
           new_bypass(config, config.base_dim * config.dim_mult.back(), 2 * config.z_dim, device)) {}
 
-at::Tensor VaeEncoder::forward(const at::Tensor& x_BTHWC) const {
-  at::Tensor h = causal_conv(conv_in, with_front_frames(x_BTHWC, kCausalFrames));
-  for (const Stage& stage : stages) h = stage.forward(h);
-  return head(conv_out, bypass, norm_out, mid.forward(h));
+at::Tensor VaeEncoder::forward(const at::Tensor& x_BTHWC, VaeHistory* history) const {
+  at::Tensor h = causal_conv_in(conv_in, x_BTHWC, history);
+  for (const Stage& stage : stages) h = stage.forward(h, history);
+  return head(conv_out, bypass, norm_out, mid.forward(h, history), history);
 }
 
 void VaeEncoder::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {
@@ -125,10 +128,10 @@ VaeDecoder::VaeDecoder(const VaeConfig& config, at::Device device)
       bypass(new_bypass(config, decoder_base(config) * config.dim_mult.front(),
                         pixel_channels(config), device)) {}
 
-at::Tensor VaeDecoder::forward(const at::Tensor& x_BTHWC) const {
-  at::Tensor h = mid.forward(causal_conv(conv_in, with_front_frames(x_BTHWC, kCausalFrames)));
-  for (const Stage& stage : stages) h = stage.forward(h);
-  return head(conv_out, bypass, norm_out, h);
+at::Tensor VaeDecoder::forward(const at::Tensor& x_BTHWC, VaeHistory* history) const {
+  at::Tensor h = mid.forward(causal_conv_in(conv_in, x_BTHWC, history), history);
+  for (const Stage& stage : stages) h = stage.forward(h, history);
+  return head(conv_out, bypass, norm_out, h, history);
 }
 
 void VaeDecoder::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {

@@ -1,4 +1,5 @@
-// Encoder and decoder of the VAE with the parameter names of diffusers' AutoencoderKLWan.
+// Encoder and decoder of the VAE with the parameter names of diffusers' AutoencoderKLWan. `history`
+// is null for a whole clip.
 #pragma once
 
 #include <string>
@@ -20,7 +21,7 @@ struct VaeEncoder {
   Conv conv_out;
   Conv bypass;  // of norm_out and conv_out; only with config.head_bypass
   VaeEncoder(const VaeConfig& config, at::Device device);
-  at::Tensor forward(const at::Tensor& x_BTHWC) const;
+  at::Tensor forward(const at::Tensor& x_BTHWC, VaeHistory* history) const;
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit);
 };
 
@@ -33,7 +34,7 @@ struct VaeDecoder {
   Conv conv_out;
   Conv bypass;  // likewise
   VaeDecoder(const VaeConfig& config, at::Device device);
-  at::Tensor forward(const at::Tensor& x_BTHWC) const;
+  at::Tensor forward(const at::Tensor& x_BTHWC, VaeHistory* history) const;
   void visit_parameters(const std::string& prefix, const ParameterVisitor& visit);
 };
 

@@ -14,8 +14,6 @@
 namespace zoetrope::model {
 namespace {
 
-constexpr const char* kWeightsFile = "diffusion_pytorch_model.safetensors";
-
 std::string shape_text(at::IntArrayRef shape) {
   std::string text = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
@@ -120,23 +118,31 @@ TensorView to_view(const at::Tensor& tensor) {
           {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
 }
 
-std::map<std::string, at::Tensor> load_tensors(const std::filesystem::path& safetensors_file) {
-  const SafetensorsFile file(safetensors_file);
-  std::map<std::string, at::Tensor> tensors;
-  for (const auto& [name, view] : file.tensors()) tensors.emplace(name, to_tensor(view));
+TensorMap load_tensors(const std::filesystem::path& safetensors_file) {
+  TensorMap tensors;
+  for (const auto& path : safetensors_parts(safetensors_file)) {
+    const SafetensorsFile file(path);
+    for (const auto& [name, view] : file.tensors()) tensors.emplace(name, to_tensor(view));
+  }
   return tensors;
 }
 
-void save_tensors(const std::filesystem::path& safetensors_file,
-                  const std::map<std::string, at::Tensor>& tensors,
-                  const std::map<std::string, std::string>& metadata) {
-  std::map<std::string, at::Tensor> kept;  // alive until the file is written
+void save_tensors(const std::filesystem::path& safetensors_file, const TensorMap& tensors,
+                  const std::map<std::string, std::string>& metadata, std::int64_t max_bytes) {
+  TensorMap kept;  // alive until the file is written
   std::map<std::string, TensorView> views;
   for (const auto& [name, tensor] : tensors) {
     kept[name] = tensor.detach().to(at::kCPU).contiguous();
     views[name] = to_view(kept[name]);
   }
-  write_safetensors(safetensors_file, views, metadata);
+  write_safetensors_parts(safetensors_file, views, metadata, max_bytes);
+}
+
+void save_snapshot(const ModelSnapshot& model, const std::filesystem::path& folder,
+                   std::int64_t max_file_bytes) {
+  std::filesystem::create_directories(folder);
+  save_tensors(folder / model.file, model.tensors, model.metadata, max_file_bytes);
+  write_json(folder / "config.json", model.config);
 }
 
 ParameterVisitor weights_of(const std::filesystem::path& folder, Module& module,
@@ -168,21 +174,13 @@ void load_weights(Module& module, const std::filesystem::path& folder,
 }
 
 void save_weights(Module& module, const std::filesystem::path& folder, at::ScalarType dtype) {
-  std::map<std::string, at::Tensor> weights;
+  ModelSnapshot model;
   for (const auto& [name, parameter] : module.named_parameters()) {
     ZOETROPE_CHECK(module.part_of(name).is_whole(), name, " is a part of the global tensor");
-    weights[name] = parameter;
+    model.tensors[name] = parameter.detach().to(at::kCPU, dtype);
   }
-  save_weights(weights, folder, dtype);
-}
-
-void save_weights(const std::map<std::string, at::Tensor>& weights,
-                  const std::filesystem::path& folder, at::ScalarType dtype) {
   std::filesystem::create_directories(folder);
-  std::map<std::string, at::Tensor> tensors;
-  for (const auto& [name, weight] : weights) tensors[name] = weight.detach().to(at::kCPU, dtype);
-  // from_pretrained of diffusers and transformers refuses a file whose metadata does not say this.
-  save_tensors(folder / kWeightsFile, tensors, {{"format", "pt"}});
+  save_tensors(folder / model.file, model.tensors, model.metadata);
 }
 
 }  // namespace zoetrope::model

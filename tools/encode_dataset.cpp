@@ -7,6 +7,7 @@
 #include "base/options.h"
 #include "launch/run_main.h"
 #include "train/encode_job.h"
+#include "train/vae_options.h"
 
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
@@ -70,6 +71,7 @@ po::options_description own_options() {
       "store no latents of new clips: train makes them when it needs them");
   add("retry-rejects", po::bool_switch(), "try again what earlier runs rejected");
   add("verify", po::bool_switch(), "read all shards; those that are damaged are made anew");
+  train::add_vae_options(own);
   return own;
 }
 
@@ -106,6 +108,7 @@ train::EncodeSettings read_settings(const po::variables_map& values) {
   ZOETROPE_CHECK_CONFIG(s.filter.near_duplicates == "keep",
                         "--filter: near duplicates are known only when all clips are there: set "
                         "dit.filter.near_duplicates when you train");
+  s.vae_run = train::read_vae_options(values);
   s.vae = find_weights(values["vae"].as<std::string>());
   s.text_encoder = find_weights(values["text-encoder"].as<std::string>());
   s.decode.max_pixels = values["max-pixels"].as<std::int64_t>();

@@ -10,6 +10,7 @@
 #include "launch/run_main.h"
 #include "train/evaluate_reconstruction.h"
 #include "train/evaluate_shapes.h"
+#include "train/vae_options.h"
 
 namespace po = boost::program_options;
 
@@ -24,7 +25,7 @@ constexpr const char* kExamples =
     "100 %\n"
     "  evaluate --checkpoint vae_small --videos clips --suite reconstruction --output psnr\n"
     "shapes: samples held-out prompts and judges colour, shape and direction from the pixels.\n"
-    "reconstruction: encodes and decodes the videos with a VAE and measures PSNR.\n";
+    "reconstruction: encodes and decodes the videos with a VAE and measures PSNR and SSIM.\n";
 
 po::options_description own_options() {
   po::options_description own("Options of evaluate");
@@ -48,6 +49,7 @@ po::options_description own_options() {
       "frames of each video (reconstruction); 0 = all");
   add("max-pixels", po::value<std::int64_t>()->default_value(0),
       "scale larger frames (reconstruction); 0 = native");
+  train::add_vae_options(own);
   return own;
 }
 
@@ -79,6 +81,7 @@ int run(int argc, char** argv) {
     suite.sampling.guidance = values["guidance"].as<double>();
     suite.sampling.solver = text("solver");
     suite.sampling.shift = values["shift"].as<double>();
+    suite.vae_run = train::read_vae_options(values);
     scores = train::evaluate_shapes(suite);
   } else if (text("suite") == "reconstruction") {
     train::ReconstructionEvaluation suite;
@@ -88,6 +91,7 @@ int run(int argc, char** argv) {
     suite.command = command;
     suite.max_frames = values["max-frames"].as<int>();
     suite.max_pixels = values["max-pixels"].as<std::int64_t>();
+    suite.vae_run = train::read_vae_options(values);
     scores = train::evaluate_reconstruction(suite);
   } else {
     throw ConfigError(concat("--suite ", text("suite"), " is neither shapes nor reconstruction"));

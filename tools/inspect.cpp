@@ -159,10 +159,10 @@ Json describe_checkpoint(const fs::path& folder) {
   for (const char* part : {"model", "ema"}) {
     if (fs::is_directory(folder / part)) json[part] = weights_in_short(folder / part);
   }
-  if (fs::exists(folder / "optimizer.safetensors")) {
-    json["optimizer"] = {
-        {"tensors", SafetensorsFile(folder / "optimizer.safetensors").tensors().size()}};
-  }
+  std::size_t moments = 0;
+  for (const fs::path& file : safetensors_parts(folder / "optimizer.safetensors"))
+    moments += SafetensorsFile(file).tensors().size();
+  json["optimizer"] = {{"tensors", moments}};
   json["hashes_match"] = train::verify_checkpoint(folder);
   return json;
 }

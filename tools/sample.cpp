@@ -13,6 +13,7 @@
 #include "data/video_writer.h"
 #include "launch/run_main.h"
 #include "train/generator.h"
+#include "train/vae_options.h"
 
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
@@ -59,6 +60,7 @@ po::options_description own_options() {
       "from the end, @end puts its last frame last; repeatable");
   add("loop", po::bool_switch(), "ends as it begins");
   add("pack", po::value<int>()->default_value(16), "prompts sampled together");
+  train::add_vae_options(own);
   return own;
 }
 
@@ -210,7 +212,8 @@ int run(int argc, char** argv, launch::Communicator& world) {
   at::set_num_threads(launch::threads_per_rank());
   train::VideoGenerator generator(
       {values["checkpoint"].as<std::string>(), values["weights"].as<std::string>(),
-       values["vae"].as<std::string>(), values["text-encoder"].as<std::string>()});
+       values["vae"].as<std::string>(), values["text-encoder"].as<std::string>(),
+       train::read_vae_options(values)});
   std::vector<train::VideoPrompt> mine;
   for (std::size_t i = world.rank(); i < prompts.size(); i += world.size())
     mine.push_back(prompts[i]);

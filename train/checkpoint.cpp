@@ -103,7 +103,18 @@ std::vector<FoundCheckpoint> find_checkpoints(const fs::path& run_folder) {
 }
 
 Json program_versions() {
-  return {{"zoetrope", version()}, {"torch", TORCH_VERSION}};
+  return {{"zoetrope", version()}, {"torch", TORCH_VERSION}, {"git", source_commit()}};
+}
+
+void warn_of_other_versions(const fs::path& checkpoint) {
+  const Json then = read_json(checkpoint / kManifest).value("versions", Json::object());
+  const Json here = program_versions();
+  for (const auto& [name, now] : here.items()) {
+    if (!then.contains(name) || then.at(name) == now) continue;
+    log_warn("checkpoint ", checkpoint.string(), " was written with ", name, " ",
+             then.at(name).dump(), ", this is ", now.dump(),
+             ": the run may not go on with the same bits");
+  }
 }
 
 bool verify_checkpoint(const fs::path& folder) {
@@ -118,17 +129,42 @@ bool verify_checkpoint(const fs::path& folder) {
   return true;
 }
 
-void prune_checkpoints(const fs::path& run_folder, std::int64_t keep_last) {
-  const fs::path parent = run_folder / "checkpoints";
-  if (!fs::is_directory(parent)) return;
-  std::vector<fs::path> temporary;
-  for (const auto& entry : fs::directory_iterator(parent)) {
-    if (entry.path().extension() == ".tmp") temporary.push_back(entry.path());
+void remove_unfinished(const fs::path& run_folder) {
+  std::error_code error;  // a folder that stays is in nobody's way
+  std::vector<fs::path> unfinished;
+  for (const auto& entry : fs::directory_iterator(run_folder / "checkpoints", error)) {
+    if (entry.path().extension() == ".tmp") unfinished.push_back(entry.path());
   }
-  for (const fs::path& path : temporary) fs::remove_all(path);
+  for (const fs::path& path : unfinished) fs::remove_all(path, error);
+}
+
+void prune_checkpoints(const fs::path& run_folder, std::int64_t keep_last,
+                       std::int64_t keep_every) {
   if (keep_last == 0) return;
   const auto found = find_checkpoints(run_folder);
-  for (std::size_t i = 0; i + keep_last < found.size(); ++i) fs::remove_all(found[i].folder);
+  for (std::size_t i = 0; i + keep_last < found.size(); ++i) {
+    if (keep_every > 0 && found[i].step % keep_every == 0) continue;
+    // Under the name of an unfinished one first: a kill half-way leaves nothing to stumble over.
+    const fs::path doomed = found[i].folder.string() + ".tmp";
+    fs::rename(found[i].folder, doomed);
+    fs::remove_all(doomed);
+  }
+}
+
+void check_same_model(const Json& now, const fs::path& folder) {
+  const Json then = read_json(folder / "config.json");
+  const std::int64_t rank = then.value("lora", Json::object()).value("rank", 0);
+  ZOETROPE_CHECK_CONFIG(now.contains("lora") || rank == 0, folder.string(),
+                        " holds adapters of rank ", rank,
+                        ": set dit.lora as there, or merge them with convert --merge");
+  for (const auto& [key, value] : now.items()) {
+    // Measured, not chosen; and where the frozen weights lie may change.
+    if (key == "latents_mean" || key == "latents_std" || key == "lora_base") continue;
+    ZOETROPE_CHECK_CONFIG(then.contains(key) && then.at(key) == value, "checkpoint ",
+                          folder.string(), " does not fit the config: ", key, " is ",
+                          then.contains(key) ? then.at(key).dump() : "missing", " there and ",
+                          value.dump(), " here");
+  }
 }
 
 fs::path resolve_checkpoint(const fs::path& path) {

@@ -3,6 +3,8 @@
 //   checkpoints/step_00000500/
 //     model/ ema/             folders that diffusers loads (config.json + safetensors, fp32)
 //     optimizer.safetensors   "first.NAME" and "second.NAME": AdamW's moments, global tensors
+//                             (above checkpoint.max_file_gb, files with an index: as model/ and
+//                             ema/)
 //     state.json              step, skipped steps, seed, and the task's context
 //     config.yaml             resolved
 //     manifest.json           format, step, task, versions, every file's bytes and XXH3; written
@@ -17,6 +19,9 @@
 #include "base/json.h"
 
 namespace zoetrope::train {
+
+// In the run folder of a run that was asked to stop, until it goes on: {"step", "of"}.
+constexpr const char* kStoppedFile = "stopped.json";
 
 // Publishes `run_folder`/checkpoints/step_N: `write` fills a temporary folder, then every file is
 // synced and hashed, the manifest is written and the folder renamed. A failure leaves older
@@ -33,14 +38,26 @@ struct FoundCheckpoint {
 };
 std::vector<FoundCheckpoint> find_checkpoints(const std::filesystem::path& run_folder);
 
-// What this program is made of, for manifests and run folders: {"zoetrope", "torch"}.
+// What this program is made of, for manifests and run folders: {"zoetrope", "torch", "git"}; git is
+// the commit of the source that was configured, or "" outside a repository.
 Json program_versions();
+// Warns of each version that differs between the checkpoint's program and this one.
+void warn_of_other_versions(const std::filesystem::path& checkpoint);
 
 // True when every file has the hash that the manifest says; otherwise logs the file that has not.
 bool verify_checkpoint(const std::filesystem::path& folder);
 
-// Removes all but the newest `keep_last` (0 = keeps all), and temporary folders of killed runs.
-void prune_checkpoints(const std::filesystem::path& run_folder, std::int64_t keep_last);
+// Removes the temporary folders of killed runs and failed writes, as far as the system lets it.
+void remove_unfinished(const std::filesystem::path& run_folder);
+
+// Removes all but the newest `keep_last` (0 = keeps all) and those of steps that `keep_every`
+// divides (0 = none).
+void prune_checkpoints(const std::filesystem::path& run_folder, std::int64_t keep_last,
+                       std::int64_t keep_every);
+
+// ConfigError naming the first key in which FOLDER/config.json differs from `model_config`;
+// measured statistics of the latents may.
+void check_same_model(const Json& model_config, const std::filesystem::path& folder);
 
 // What a user points at -> one checkpoint folder: a run folder (its newest valid checkpoint) or a
 // checkpoint. ConfigError says what was looked for.

@@ -2,7 +2,6 @@
 #include "train/clip_encoder.h"
 
 #include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/isfinite.h>
 
 #include "base/error.h"
@@ -28,14 +27,23 @@ data::DecodeRequest request_of(const Json& header) {
   return request;
 }
 
+model::VaeRunConfig vae_run_of(const Json& header) {
+  const Json transform = header.value("transform", Json::object());
+  model::VaeRunConfig run;
+  run.tile = transform.value("vae_tile", std::int64_t{0});
+  run.tile_overlap = transform.value("vae_overlap", std::int64_t{0});
+  if (transform.value("vae_dtype", "") == "bf16") run.compute_type = at::kBFloat16;
+  return run;
+}
+
 }  // namespace
 
 std::optional<data::LatentRecord> encode_clip(model::Vae& vae, const data::Frames& frames,
-                                              const std::string& id) {
-  const at::NoGradGuard no_grad;
-  const at::Tensor pixels =
-      model::pixels_from_rgb(frames.rgb.data(), frames.num_frames, frames.height, frames.width);
-  const at::Tensor latent = vae.normalise(vae.encode(pixels).mean)[0].contiguous();
+                                              const std::string& id,
+                                              const model::VaeRunConfig& run) {
+  const at::Tensor mean = model::encode_frames(vae, frames.rgb.data(), frames.num_frames,
+                                               frames.height, frames.width, run);
+  const at::Tensor latent = vae.normalise(mean)[0].contiguous();
   if (!at::isfinite(latent).all().item<bool>()) return std::nullopt;
   const float* values = latent.const_data_ptr<float>();
   return data::LatentRecord{id,
@@ -61,6 +69,7 @@ void OnlineEncoder::load() {
                         " was made for the VAE ", made_by.dump(), ", but ", folder.string(),
                         " has hash ", hash);
   request_ = request_of(header);
+  vae_run_ = vae_run_of(header);
   vae_ = model::load_vae(folder, at::kCPU);
   vae_->set_requires_grad(false);
 }
@@ -73,7 +82,7 @@ data::LatentRecord OnlineEncoder::operator()(const data::ClipRecord& clip) {
                       "clip ", clip.id, ": ", clip.source, " gives ", frames.num_frames, "x",
                       frames.height, "x", frames.width, " pixels, the manifest says ", clip.frames,
                       "x", clip.height, "x", clip.width);
-  auto latent = encode_clip(*vae_, frames, clip.id);
+  auto latent = encode_clip(*vae_, frames, clip.id, vae_run_);
   ZOETROPE_CHECK_DATA(latent.has_value(), "clip ", clip.id, " of ", clip.source,
                       ": the VAE gave NaN or Inf");
   for (float& value : latent->values) value = data::round_to_half(value);

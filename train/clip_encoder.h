@@ -11,13 +11,14 @@
 #include "data/clip_record.h"
 #include "data/frames.h"
 #include "data/video_reader.h"
-#include "model/vae.h"
+#include "model/vae_stream.h"
 
 namespace zoetrope::train {
 
 // The VAE's mean, normalised. Nothing when a value is not finite.
 std::optional<data::LatentRecord> encode_clip(model::Vae& vae, const data::Frames& frames,
-                                              const std::string& id);
+                                              const std::string& id,
+                                              const model::VaeRunConfig& run = {});
 
 // Makes the latents of clips that a corpus lists without storing them: reads their sources as
 // encode_dataset did, and rounds as a shard does, so they are those that it would have stored.
@@ -39,6 +40,7 @@ class OnlineEncoder {
   std::filesystem::path corpus_, media_root_;
   std::string vae_name_;
   data::DecodeRequest request_;  // without path and range
+  model::VaeRunConfig vae_run_;
   std::unique_ptr<model::Vae> vae_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<data::VideoReader>> readers_;  // that no thread uses now

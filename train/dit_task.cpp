@@ -10,7 +10,9 @@
 #include <ATen/core/grad_mode.h>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "data/passes.h"
+#include "train/checkpoint.h"
 #include "train/collate.h"
 
 namespace zoetrope::train {
@@ -55,20 +57,6 @@ std::vector<std::int64_t> lengths_of(const std::vector<model::Grid>& grids) {
   return lengths;
 }
 
-// What dit.corpus or dit.corpora names.
-std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config) {
-  ZOETROPE_CHECK_CONFIG(config.corpus.empty() != config.corpora.empty(),
-                        config.corpus.empty()
-                            ? "dit.corpus is not set: give the folder that encode_dataset wrote"
-                            : "dit.corpus and dit.corpora are both set: give one of them");
-  if (!config.corpus.empty()) return {{config.corpus, 1, nullptr}};
-  std::vector<data::CorpusMix::Part> parts;
-  for (const CorpusConfig& corpus : config.corpora) {
-    parts.push_back({corpus.folder, corpus.weight, nullptr});
-  }
-  return parts;
-}
-
 data::CorpusOptions corpus_options(const DitTaskConfig& config) {
   data::CorpusOptions options;
   options.cache_folder = config.cache_folder;
@@ -102,25 +90,63 @@ void join_seats(std::vector<data::LoadedSample>& samples) {
 
 }  // namespace
 
+std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config) {
+  ZOETROPE_CHECK_CONFIG(config.corpus.empty() != config.corpora.empty(),
+                        config.corpus.empty()
+                            ? "dit.corpus is not set: give the folder that encode_dataset wrote"
+                            : "dit.corpus and dit.corpora are both set: give one of them");
+  if (!config.corpus.empty()) return {{config.corpus, 1, nullptr}};
+  std::vector<data::CorpusMix::Part> parts;
+  for (const CorpusConfig& corpus : config.corpora) {
+    parts.push_back({corpus.folder, corpus.weight, nullptr});
+  }
+  return parts;
+}
+
+model::Checkpointing checkpointing_of(const std::string& name) {
+  return name == "full"        ? model::Checkpointing::kFull
+         : name == "selective" ? model::Checkpointing::kSelective
+                               : model::Checkpointing::kNone;
+}
+
+std::int64_t num_held_out(const ValidationConfig& config) {
+  return config.every_steps > 0 && config.corpus.empty() ? config.samples : 0;
+}
+
 DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
     : config_(config),
       mesh_(mesh),
       dit_(config.dit.model, at::kCPU,
            {mesh.index(launch::Axis::kTensor), mesh.size(launch::Axis::kTensor)}),
-      corpora_(open_corpora(config.dit, encoders_,
-                            config.validation.every_steps > 0 && config.validation.corpus.empty()
-                                ? config.validation.samples
-                                : 0)),
+      corpora_(open_corpora(config.dit, encoders_, num_held_out(config.validation))),
       pool_(corpora_.pool(config.dit.model.patch_size)),
       held_out_objective_(unweighted(config.dit.flow)) {
-  const std::string& kept = config.dit.activation_checkpointing;
-  dit_.set_checkpointing(kept == "full"        ? model::Checkpointing::kFull
-                         : kept == "selective" ? model::Checkpointing::kSelective
-                                               : model::Checkpointing::kNone);
+  dit_.set_checkpointing(checkpointing_of(config.dit.activation_checkpointing));
   check_batch();
   for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) check_corpus(corpora_.part(i));
   if (config.validation.every_steps > 0) hold_out();
   make_seat_groups();
+  if (config.dit.lora.rank > 0) attach_adapters();
+}
+
+void DitTask::attach_adapters() {
+  ZOETROPE_CHECK_CONFIG(!config_.init_from.empty(),
+                        "dit.lora trains adapters on given weights: set init_from to their folder");
+  ZOETROPE_CHECK_CONFIG(mesh_.size(launch::Axis::kTensor) == 1, "mesh.tensor is ",
+                        mesh_.size(launch::Axis::kTensor),
+                        ": dit.lora trains on whole layers, it must be 1");
+  const std::filesystem::path base = find_weights(config_.init_from);
+  check_same_model(model::dit_config_to_json(config_.dit.model), base);
+  model::load_weights(dit_, base);
+  lora_ = std::make_unique<model::LoraAdapters>(dit_, config_.dit.lora);
+}
+
+model::Module& DitTask::module() {
+  return lora_ ? static_cast<model::Module&>(*lora_) : dit_;
+}
+
+model::ParameterVisitor DitTask::initial_weights(std::uint64_t seed) {
+  return lora_ ? lora_->initial_weights(seed) : dit_.initial_weights(seed);
 }
 
 void DitTask::hold_out() {
@@ -332,8 +358,9 @@ void DitTask::count_sample(const data::LoadedSample& sample, const PackedBatch& 
   const std::int64_t tokens = batch.input.grids[segment].tokens();
   ++local.samples;
   local.tokens += tokens;
-  local.flops +=
-      3 * model::forward_flops(config_.dit.model, tokens, batch.input.text_lengths[segment]);
+  // Frozen weights need no gradients of their own: two passes' work, not three.
+  local.flops += (lora_ ? 2 : 3) *
+                 model::forward_flops(config_.dit.model, tokens, batch.input.text_lengths[segment]);
 }
 
 // Ranks take packs in turn; all run equally many, since a forward pass is collective on some
@@ -360,9 +387,22 @@ std::vector<double> DitTask::validate() {
   return loss_by_t;
 }
 
-void DitTask::save_model(const std::filesystem::path& folder,
-                         const std::map<std::string, at::Tensor>& weights) {
-  model::save_dit(dit_.config(), weights, folder, at::kFloat);
+model::ModelSnapshot DitTask::snapshot_model(model::TensorMap weights) {
+  if (!lora_) return Task::snapshot_model(std::move(weights));
+  return model::lora_snapshot(lora_->config(), model_config(), weights);
+}
+
+model::ParameterVisitor DitTask::weights_in(const std::filesystem::path& folder) {
+  return lora_ ? model::lora_weights_of(folder, *lora_) : Task::weights_in(folder);
+}
+
+Json DitTask::model_config() const {
+  Json json = model::dit_config_to_json(config_.dit.model);
+  if (lora_) {
+    json["lora"] = model::lora_to_json(lora_->config());
+    json["lora_base"] = std::filesystem::absolute(find_weights(config_.init_from)).string();
+  }
+  return json;
 }
 
 Json DitTask::context() const {
@@ -394,39 +434,6 @@ void DitTask::load_state(const Json& state) {
       record.speeds.clear();
     calibrations_.push_back(std::move(record));
   }
-}
-
-std::string DitTask::describe() {
-  const std::int64_t patch = config_.dit.model.patch_volume();
-  std::int64_t longest = 0, first = 0;
-  double mean = 0, total_weight = 0;
-  for (const auto& part : corpora_of(config_.dit)) total_weight += part.weight;
-  std::string corpora;
-  for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
-    const data::Corpus& corpus = corpora_.part(i);
-    const data::IndexTotals& totals = corpus.totals();
-    const double share = corpora_of(config_.dit)[static_cast<std::size_t>(i)].weight / total_weight;
-    const data::FilterCounts& filtered = corpora_.filtered(i);
-    const auto clips = static_cast<double>(filtered.kept);
-    const double epochs =
-        static_cast<double>(config_.steps * config_.dit.global_batch) * share / clips;
-    corpora += concat("corpus ", corpus.folder().string(), ": ", totals.clips, " clips, ",
-                      100 * share, " % of the samples, ", epochs, " epochs\n");
-    if (filtered.kept == totals.clips) {
-      longest = std::max(longest, totals.max_positions / patch);
-      mean += share * static_cast<double>(totals.positions / patch) / clips;
-    } else {
-      corpora += concat("filter: ", filtered.describe(), "\n");
-      for (std::int64_t clip = first; clip < first + filtered.kept; ++clip) {
-        longest = std::max(longest, pool_.tokens(clip));
-        mean += share * static_cast<double>(pool_.tokens(clip)) / clips;
-      }
-    }
-    first += filtered.kept;
-  }
-  return concat(corpora, "tokens a clip: ", mean, " mean, ", longest,
-                " at most\ntokens a step: ", mean * static_cast<double>(config_.dit.global_batch),
-                "\n");
 }
 
 }  // namespace zoetrope::train

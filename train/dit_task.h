@@ -12,28 +12,34 @@
 
 namespace zoetrope::train {
 
+// What dit.corpus or dit.corpora names; ConfigError unless it is one of them.
+std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config);
+// Of dit.activation_checkpointing.
+model::Checkpointing checkpointing_of(const std::string& name);
+// Clips that validation.samples keeps from training.
+std::int64_t num_held_out(const ValidationConfig& config);
+
 class DitTask : public Task {
  public:
   DitTask(const TrainConfig& config, launch::Mesh& mesh);  // outlives the task
-  model::Module& module() override { return dit_; }
-  model::ParameterVisitor initial_weights(std::uint64_t seed) override {
-    return dit_.initial_weights(seed);
-  }
+  model::Module& module() override;                        // the transformer, or its adapters
+  model::ParameterVisitor initial_weights(std::uint64_t seed) override;
+  bool trains_adapters() const override { return lora_ != nullptr; }
   void start(std::int64_t first_step) override;
   void rehearse(const BeforePass& before_pass) override;
   LocalStep forward_backward(std::int64_t step, const BeforePass& before_pass) override;
   std::vector<double> validate() override;
-  void save_model(const std::filesystem::path& folder,
-                  const std::map<std::string, at::Tensor>& weights) override;
-  Json model_config() const override { return model::dit_config_to_json(config_.dit.model); }
+  model::ModelSnapshot snapshot_model(model::TensorMap weights) override;
+  model::ParameterVisitor weights_in(const std::filesystem::path& folder) override;
+  Json model_config() const override;
   Json context() const override;
   // The calibration records in force from the next step on.
   Json state() const override;
   void load_state(const Json& state) override;
-  std::string describe() override;
 
  private:
   void check_batch() const;
+  void attach_adapters();
   void check_corpus(const data::Corpus& corpus) const;
   void hold_out();
   void make_seat_groups();
@@ -51,6 +57,7 @@ class DitTask : public Task {
   TrainConfig config_;
   launch::Mesh& mesh_;
   model::Dit dit_;
+  std::unique_ptr<model::LoraAdapters> lora_;             // null: all weights are trained
   std::vector<std::unique_ptr<OnlineEncoder>> encoders_;  // one a corpus
   data::CorpusMix corpora_;
   data::ClipPool pool_;

@@ -41,6 +41,7 @@ class EncodingJob {
         vae_hash_(hash_file(find_safetensors(settings.vae).front())),
         text_(settings.text_encoder, at::kCPU) {
     vae_->set_requires_grad(false);
+    model::check_vae_run_config(settings.vae_run, vae_->config().space_stride());
     settings_.decode.size_multiple = vae_->config().space_stride() * kPatch;
     settings_.decode.frames_multiple = vae_->config().time_stride();
     for (const fs::path& folder : settings_.reuse) {
@@ -79,6 +80,12 @@ class EncodingJob {
               {"size_multiple", decode.size_multiple},
               {"frames_multiple", decode.frames_multiple}};
     if (decode.tone_map_hdr) json["hdr"] = "tone_map";
+    const auto& run = settings_.vae_run;  // what changes latents; the size of chunks does not
+    if (run.tile > 0) {
+      json["vae_tile"] = run.tile;
+      json["vae_overlap"] = run.tile_overlap;
+    }
+    if (run.compute_type == at::kBFloat16) json["vae_dtype"] = "bf16";
     if (settings_.split_shots != "auto") json["split_shots"] = settings_.split_shots;
     if (settings_.max_seconds > 0) json["max_seconds"] = settings_.max_seconds;
     return json;
@@ -402,7 +409,7 @@ class EncodingJob {
       writer.add_unstored(record, work.origin);
       return record;
     }
-    const auto latent = encode_clip(*vae_, frames, record.id);
+    const auto latent = encode_clip(*vae_, frames, record.id, settings_.vae_run);
     if (!latent) return data::SkipReason{"latent_not_finite", "the VAE gave NaN or Inf"};
     record.latent_channels = latent->channels;
     record.latent_frames = latent->frames;

@@ -10,6 +10,7 @@
 #include "data/source_list.h"
 #include "data/video_reader.h"
 #include "launch/communicator.h"
+#include "model/vae_stream.h"
 
 namespace zoetrope::train {
 
@@ -17,7 +18,8 @@ struct EncodeSettings {
   std::vector<std::filesystem::path> inputs;
   std::filesystem::path output, vae, text_encoder;  // corpus; folders of weights
   data::ListOptions lists;
-  data::DecodeRequest decode;        // without path and range
+  data::DecodeRequest decode;  // without path and range
+  model::VaeRunConfig vae_run;
   std::string split_shots = "auto";  // always, never; auto: items without caption and range
   double min_seconds = 0;            // shorter clips are rejected as filtered_length
   double max_seconds = 0;            // longer ones are cut into equal pieces; 0: any length

@@ -1,9 +1,7 @@
 // Encodes and decodes videos and compares them with themselves.
 #include "train/evaluate_reconstruction.h"
 
-#include <cmath>
-
-#include <ATen/core/grad_mode.h>
+#include <algorithm>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -13,11 +11,10 @@
 #include "data/source_list.h"
 #include "data/video_reader.h"
 #include "data/video_writer.h"
-#include "model/vae.h"
-#include "model/vae_loss.h"
 #include "train/checkpoint.h"
 #include "train/evaluate_shapes.h"
 #include "train/evaluation_report.h"
+#include "train/image_quality.h"
 
 namespace zoetrope::train {
 namespace fs = std::filesystem;
@@ -37,14 +34,13 @@ std::map<std::string, data::ShapesScene> read_truth(const fs::path& videos) {
   return truth;
 }
 
-data::Frames rebuilt(model::Vae& vae, const data::Frames& frames, double* psnr_db) {
-  const at::NoGradGuard no_grad;
-  const at::Tensor pixels =
-      model::pixels_from_rgb(frames.rgb.data(), frames.num_frames, frames.height, frames.width);
-  const at::Tensor decoded = vae.decode(vae.encode(pixels).mean);
-  *psnr_db = model::psnr(pixels, decoded).item<double>();
+data::Frames rebuilt(model::Vae& vae, const data::Frames& frames,
+                     const model::VaeRunConfig& config) {
   data::Frames result = frames;
-  model::rgb_from_pixels(decoded, result.rgb.data());
+  model::decode_frames(vae,
+                       model::encode_frames(vae, frames.rgb.data(), frames.num_frames,
+                                            frames.height, frames.width, config),
+                       config, result.rgb.data());
   return result;
 }
 
@@ -54,6 +50,7 @@ Json evaluate_reconstruction(const ReconstructionEvaluation& suite) {
   ZOETROPE_CHECK_CONFIG(!suite.vae.empty() && !suite.videos.empty(),
                         "suite reconstruction takes --checkpoint (a VAE) and --videos");
   const auto vae = model::load_vae(vae_folder(suite.vae), at::kCPU);
+  vae->set_requires_grad(false);
   const auto truth = read_truth(suite.videos);
   const auto items = data::list_sources({suite.videos});
   fs::create_directories(suite.output);
@@ -68,7 +65,7 @@ Json evaluate_reconstruction(const ReconstructionEvaluation& suite) {
   std::vector<data::Frames> shown;  // original and rebuilt, in turn
   std::vector<data::SpriteSeen> seen;
   std::vector<data::ShapesScene> asked;
-  double sum = 0;
+  double psnr_sum = 0, ssim_sum = 0;
   Progress progress("reconstructing", static_cast<std::int64_t>(items.size()), true, "clips");
   for (const data::SourceItem& item : items) {
     progress.advance();
@@ -79,12 +76,20 @@ Json evaluate_reconstruction(const ReconstructionEvaluation& suite) {
       continue;
     }
     const auto& frames = std::get<data::Frames>(read);
-    double psnr_db = 0;
-    data::Frames again = rebuilt(*vae, frames, &psnr_db);
+    if (std::min(frames.height, frames.width) < kSsimWindow) {
+      log_warn(item.path.string(), ": ", frames.width, "x", frames.height,
+               " pixels are too few to compare");
+      continue;
+    }
+    data::Frames again = rebuilt(*vae, frames, suite.vae_run);
     const std::string name = item.path.filename().string();
-    sum += psnr_db;
+    const double psnr = psnr_db(frames.rgb, again.rgb);
+    const double similarity = ssim(frames.rgb, again.rgb, frames.height, frames.width);
+    psnr_sum += psnr;
+    ssim_sum += similarity;
     clips.push_back({{"video", name},
-                     {"psnr_db", psnr_db},
+                     {"psnr_db", psnr},
+                     {"ssim", similarity},
                      {"frames", frames.num_frames},
                      {"height", frames.height},
                      {"width", frames.width}});
@@ -98,7 +103,9 @@ Json evaluate_reconstruction(const ReconstructionEvaluation& suite) {
     }
   }
   ZOETROPE_CHECK_DATA(!clips.empty(), "none of the ", items.size(), " videos could be read");
-  Json summary = {{"psnr_db", sum / static_cast<double>(clips.size())},
+  const double num_clips = static_cast<double>(clips.size());
+  Json summary = {{"psnr_db", psnr_sum / num_clips},
+                  {"ssim", ssim_sum / num_clips},
                   {"num_clips", clips.size()}};
   if (!seen.empty()) summary["shapes"] = shapes_scores(seen, asked);
 
@@ -114,6 +121,7 @@ Json evaluate_reconstruction(const ReconstructionEvaluation& suite) {
   write_json(suite.output / "scores.json", scores);
   return {{"reconstruction",
            {{"psnr_db", summary["psnr_db"]},
+            {"ssim", summary["ssim"]},
             {"num_clips", clips.size()},
             {"shapes", summary.value("shapes", Json())}}}};
 }

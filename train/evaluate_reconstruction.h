@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "model/vae_stream.h"
 
 namespace zoetrope::train {
 
@@ -16,10 +17,11 @@ struct ReconstructionEvaluation {
   std::string command;           // for the report
   int max_frames = 17;
   std::int64_t max_pixels = 0;
+  model::VaeRunConfig vae_run;
 };
 
-// {"reconstruction": {"psnr_db": mean over clips, "clips": [{"video", "psnr_db", ...}], "shapes":
-// {...}}}
+// {"reconstruction": {"psnr_db", "ssim": means over clips, "clips": [{"video", "psnr_db", "ssim",
+// ...}], "shapes": {...}}}
 Json evaluate_reconstruction(const ReconstructionEvaluation& suite);
 
 }  // namespace zoetrope::train

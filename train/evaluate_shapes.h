@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "data/shapes_judge.h"
 #include "model/sampler.h"
+#include "model/vae_stream.h"
 
 namespace zoetrope::train {
 
@@ -24,6 +25,7 @@ struct ShapesEvaluation {
   int frames = 17, height = 64, width = 64;
   std::uint64_t seed = 0;
   model::SampleConfig sampling;
+  model::VaeRunConfig vae_run;
 };
 
 // {"shapes": {"colour", "shape", "direction", "all", "num_prompts", "interval_95": {...}}}

@@ -55,7 +55,7 @@ void check_latents(const model::DitConfig& dit, const model::VaeConfig& vae) {
 
 }  // namespace
 
-VideoGenerator::VideoGenerator(const GeneratorConfig& config) {
+VideoGenerator::VideoGenerator(const GeneratorConfig& config) : vae_run_(config.vae_run) {
   const Located located = locate(config);
   folder_ = located.dit;
   dit_ = model::load_dit(located.dit, at::kCPU);
@@ -65,6 +65,7 @@ VideoGenerator::VideoGenerator(const GeneratorConfig& config) {
       find_weights(chosen(config.text_encoder, located.context, "text_encoder", "--text-encoder")),
       at::kCPU);
   check_latents(dit_->config(), vae_->config());
+  model::check_vae_run_config(vae_run_, vae_->config().space_stride());
   ZOETROPE_CHECK_CONFIG(text_->width() == dit_->config().text_dim,
                         "the checkpoint reads text states of width ", dit_->config().text_dim,
                         ", the text encoder gives ", text_->width());
@@ -153,15 +154,15 @@ std::vector<data::Frames> VideoGenerator::generate(const std::vector<VideoPrompt
 }
 
 data::Frames VideoGenerator::decode(const at::Tensor& latent) {
-  const at::Tensor pixels = vae_->decode(vae_->denormalise(latent.unsqueeze(0)));
+  const model::VaeConfig& vae = vae_->config();
   data::Frames frames;
-  frames.num_frames = static_cast<int>(pixels.size(2));
-  frames.height = static_cast<int>(pixels.size(3));
-  frames.width = static_cast<int>(pixels.size(4));
+  frames.num_frames = static_cast<int>(1 + (latent.size(1) - 1) * vae.time_stride());
+  frames.height = static_cast<int>(latent.size(2) * vae.space_stride());
+  frames.width = static_cast<int>(latent.size(3) * vae.space_stride());
   frames.fps = fps_;
   for (int i = 0; i < frames.num_frames; ++i) frames.pts_s.push_back(i / fps_);
   frames.rgb.resize(frames.frame_bytes() * frames.num_frames);
-  model::rgb_from_pixels(pixels, frames.rgb.data());
+  model::decode_frames(*vae_, vae_->denormalise(latent.unsqueeze(0)), vae_run_, frames.rgb.data());
   return frames;
 }
 

@@ -12,7 +12,7 @@
 #include "model/dit.h"
 #include "model/sampler.h"
 #include "model/text_encoder.h"
-#include "model/vae.h"
+#include "model/vae_stream.h"
 #include "train/kept_frames.h"
 
 namespace zoetrope::train {
@@ -23,6 +23,7 @@ struct GeneratorConfig {
   std::string weights = "ema";  // or "model"; of our own checkpoints
   std::string vae;           // NAME or folder; empty: the one that the checkpoint was trained with
   std::string text_encoder;  // likewise
+  model::VaeRunConfig vae_run;
 };
 
 struct VideoPrompt {
@@ -60,6 +61,7 @@ class VideoGenerator {
   std::unique_ptr<model::Dit> dit_;
   std::unique_ptr<model::Vae> vae_;
   std::unique_ptr<model::TextPipeline> text_;
+  model::VaeRunConfig vae_run_;
   double fps_ = 16;
   double conditioned_share_ = 0;
   model::Prediction prediction_ = model::Prediction::kVelocity;

@@ -6,12 +6,15 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
 #include "launch/mesh.h"
 #include "model/module.h"
+#include "model/weights.h"
 #include "train/train_config.h"
 
 namespace zoetrope::train {
@@ -43,13 +46,24 @@ struct LocalStep {
 // which is the last.
 using BeforePass = std::function<void(bool last)>;
 
+// A second network that learns against the task's module and is thrown away in the end.
+struct Opponent {
+  model::Module* module = nullptr;
+  OptimizerConfig optimizer;
+  std::int64_t first_step = 1;  // of the run; its own schedule and moments begin there
+  model::ParameterVisitor initial_weights;
+};
+
 class Task {
  public:
   virtual ~Task() = default;
   virtual model::Module& module() = 0;
+  virtual std::optional<Opponent> opponent() { return std::nullopt; }
   // Fills one parameter with its fresh value: a pure function of the seed, of one global model on
   // every mesh.
   virtual model::ParameterVisitor initial_weights(std::uint64_t seed) = 0;
+  // Whether init_from stays frozen below what is trained; the task has loaded it then.
+  virtual bool trains_adapters() const { return false; }
   // Starts loading; the next forward_backward is `first_step` (from 1).
   virtual void start(std::int64_t first_step) = 0;
   // A forward and backward pass that leaves nothing behind but gradients, so that a step that is
@@ -61,10 +75,16 @@ class Task {
   // present weights; the same on every rank, and for any number of them. Collective. Empty: none
   // are held out.
   virtual std::vector<double> validate() { return {}; }
-  // The model as a folder that diffusers loads, in fp32. `weights` are the module's present ones as
-  // global tensors.
-  virtual void save_model(const std::filesystem::path& folder,
-                          const std::map<std::string, at::Tensor>& weights) = 0;
+  // The same for the opponent's loss, on what the last forward_backward made.
+  virtual void opponent_forward_backward(LocalStep&, const BeforePass&) {}
+  // The model as others load it, in fp32. `weights`: the module's as global tensors.
+  virtual model::ModelSnapshot snapshot_model(model::TensorMap weights) {
+    return {model_config(), std::move(weights)};
+  }
+  // Fills the module from a folder that snapshot_model's was saved in.
+  virtual model::ParameterVisitor weights_in(const std::filesystem::path& folder) {
+    return model::weights_of(folder, module());
+  }
   // config.json of the model, to compare with a checkpoint's.
   virtual Json model_config() const = 0;
   // What a sampler must know beside the weights (VAE, text encoder); kept in the checkpoint.
@@ -72,8 +92,6 @@ class Task {
   // What a resumed run needs beside weights and moments; load_state comes before start.
   virtual Json state() const { return Json::object(); }
   virtual void load_state(const Json&) {}
-  // One line a fact for --dry-run.
-  virtual std::string describe() = 0;
 };
 
 std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Mesh& mesh);

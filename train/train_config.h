@@ -9,11 +9,13 @@
 #include "data/clip_filter.h"
 #include "data/planner.h"
 #include "launch/mesh.h"
+#include "launch/watchdog.h"
 #include "model/dit_config.h"
 #include "model/flow_config.h"
-#include "model/vae_config.h"
-#include "model/vae_loss.h"
+#include "model/lora.h"
 #include "train/condition_mask.h"
+#include "train/optimizer_config.h"
+#include "train/vae_task_config.h"
 #include "train/watch_config.h"
 
 namespace zoetrope::train {
@@ -26,46 +28,27 @@ struct RunConfig {
   }
 };
 
-struct OptimizerConfig {
-  double lr = 1e-4;
-  std::string schedule = "constant";
-  std::int64_t warmup_steps = 100;
-  double final_lr_share = 0;
-  double beta1 = 0.9;
-  double beta2 = 0.99;
-  double eps = 1e-8;
-  double weight_decay = 0;
-  double max_grad_norm = 1;
-  double ema_decay = 0.999;
-  double bucket_mb = 25;
-  template <class Visitor>
-  void visit_fields(Visitor& visit) {
-    visit("lr", lr, "peak learning rate of AdamW", at_least(0));
-    visit("schedule", schedule, "after the warm-up", one_of({"constant", "cosine"}));
-    visit("warmup_steps", warmup_steps, "steps of linear warm-up from 0", at_least(0));
-    visit("final_lr_share", final_lr_share, "cosine ends at this share of lr", between(0, 1));
-    visit("beta1", beta1, "decay of the first moment", between(0, 0.9999999));
-    visit("beta2", beta2, "decay of the second moment", between(0, 0.9999999));
-    visit("eps", eps, "added to the root of the second moment", at_least(1e-30));
-    visit("weight_decay", weight_decay, "decoupled decay of matrices and kernels", at_least(0));
-    visit("max_grad_norm", max_grad_norm, "global gradient norm is clipped to this; 0 = not",
-          at_least(0));
-    visit("ema_decay", ema_decay, "of the averaged weights; 0 = the weights themselves",
-          between(0, 0.9999999));
-    visit("bucket_mb", bucket_mb,
-          "gradients are summed over ranks in pieces of about so many MiB, while backward runs",
-          at_least(0));
-  }
-};
-
 struct CheckpointConfig {
   std::int64_t every_steps = 500;
   std::int64_t keep_last = 2;
+  std::int64_t keep_every = 0;
+  bool background = true;
+  std::int64_t max_failures = 3;
+  double max_file_gb = 5;
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("every_steps", every_steps, "a checkpoint every so many steps, and at the end",
           at_least(1));
     visit("keep_last", keep_last, "older checkpoints are removed; 0 = keep all", at_least(0));
+    visit("keep_every", keep_every, "those of every so many steps stay for good; 0 = none",
+          at_least(0));
+    visit("background", background,
+          "training goes on from a copy of the state while a checkpoint is written");
+    visit("max_failures", max_failures,
+          "so many failed checkpoints in a row end the run; fewer are logged as errors",
+          at_least(1));
+    visit("max_file_gb", max_file_gb,
+          "larger sets of weights are spread over several files, GB; 0 = never", at_least(0));
   }
 };
 
@@ -100,6 +83,7 @@ struct DitTaskConfig {
   model::DitConfig model;
   model::FlowConfig flow;
   ConditionConfig conditions;
+  model::LoraConfig lora;
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("corpus", corpus, "folder written by encode_dataset");
@@ -136,47 +120,7 @@ struct DitTaskConfig {
     visit("model", model, "shape of the diffusion transformer");
     visit("flow", flow, "the objective");
     visit("conditions", conditions, "parts of a sample that are given clean");
-  }
-};
-
-// One kind of training crop of the VAE; a step draws one kind by weight.
-struct CropConfig {
-  std::int64_t frames = 5;
-  std::int64_t height = 32;
-  std::int64_t width = 32;
-  std::int64_t batch = 4;
-  double weight = 1;
-  template <class Visitor>
-  void visit_fields(Visitor& visit) {
-    visit("frames", frames, "1 + a multiple of the temporal stride", at_least(1));
-    visit("height", height, "multiple of the spatial stride", at_least(8));
-    visit("width", width, "multiple of the spatial stride", at_least(8));
-    visit("batch", batch, "crops a step, over all ranks", at_least(1));
-    visit("weight", weight, "how often this kind is drawn", at_least(0));
-  }
-};
-
-struct VaeTaskConfig {
-  std::vector<std::string> videos;
-  std::vector<double> video_weights;
-  std::int64_t max_pixels = 0;
-  std::int64_t max_frames = 0;
-  std::int64_t ram_mb = 4096;
-  std::vector<CropConfig> crops;
-  model::VaeConfig model;
-  model::VaeLossConfig loss;
-  template <class Visitor>
-  void visit_fields(Visitor& visit) {
-    visit("videos", videos, "folders, lists or files of videos and images");
-    visit("video_weights", video_weights,
-          "how often each entry of videos is drawn; empty = equally", at_least(0));
-    visit("max_pixels", max_pixels, "larger frames are scaled down to this area; 0 = native",
-          at_least(0));
-    visit("max_frames", max_frames, "frames read of each video; 0 = all", at_least(0));
-    visit("ram_mb", ram_mb, "decoded frames kept in memory, MiB a rank", at_least(1));
-    visit("crops", crops, "kinds of training crops");
-    visit("model", model, "shape of the VAE");
-    visit("loss", loss, "reconstruction and prior");
+    visit("lora", lora, "adapters to train on the frozen weights of init_from");
   }
 };
 
@@ -194,6 +138,8 @@ struct TrainConfig {
   ValidationConfig validation;
   HardwareConfig hardware;
   CheckpointConfig checkpoint;
+  launch::WatchdogConfig watchdog;
+  ProfileConfig profile;
   DitTaskConfig dit;
   VaeTaskConfig vae;
   template <class Visitor>
@@ -212,6 +158,8 @@ struct TrainConfig {
     visit("validation", validation, "loss on held-out samples");
     visit("hardware", hardware, "what it runs on");
     visit("checkpoint", checkpoint, "when to save and what to keep");
+    visit("watchdog", watchdog, "when a job counts as stuck, and ranks as slow");
+    visit("profile", profile, "what is traced");
     visit("dit", dit, "task dit: the diffusion transformer");
     visit("vae", vae, "task vae: the video autoencoder");
   }

@@ -1,4 +1,4 @@
-// The training loop and its checkpoints.
+// The training loop.
 #include "train/trainer.h"
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "launch/stop_signal.h"
 #include "model/weights.h"
 #include "train/checkpoint.h"
 
@@ -58,52 +59,41 @@ LocalStep sum_over_ranks(LocalStep local, launch::Communicator& world) {
   return local;
 }
 
-void check_same_model(const Json& now, const fs::path& folder) {
-  const Json then = read_json(folder / "config.json");
-  for (const auto& [key, value] : now.items()) {
-    if (key == "latents_mean" || key == "latents_std") continue;  // measured, not chosen
-    ZOETROPE_CHECK_CONFIG(then.contains(key) && then.at(key) == value, "checkpoint ",
-                          folder.string(), " does not fit the config: ", key, " is ",
-                          then.contains(key) ? then.at(key).dump() : "missing", " there and ",
-                          value.dump(), " here");
-  }
-}
-
 }  // namespace
 
 Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
-    : config_(config), world_(world), mesh_(config.mesh, world), guard_(config.guards) {
+    : config_(config),
+      world_(world),
+      mesh_(config.mesh, world),
+      guard_(config.guards),
+      stragglers_(config.watchdog.compare_steps, world),
+      profiler_(config.profile, fs::path(config.run.dir) / "profile", world.rank()) {
   task_ = make_task(config, mesh_);
   optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer,
                                            sharding_of(config.mesh.sharding), mesh_);
+  opponent_ = task_->opponent();
+  if (opponent_) {
+    opponent_optimizer_ = std::make_unique<Optimizer>(*opponent_->module, opponent_->optimizer,
+                                                      sharding_of(config.mesh.sharding), mesh_);
+    opponent_optimizer_->fill_weights(opponent_->initial_weights);
+  }
   if (world.rank() == 0) {
     fs::create_directories(config.run.dir);
     lock_ = std::make_unique<FolderLock>(config.run.dir, "train");
   }
   world.barrier();
+  watchdog_ = std::make_unique<launch::Watchdog>(
+      config.watchdog, fs::path(config.run.dir) / "heartbeats", world.rank(), world.size());
 }
 
 Trainer::~Trainer() = default;
-
-fs::path Trainer::choose_checkpoint(const std::string& from) {
-  if (from != "auto" && from != "none") return resolve_checkpoint(from);
-  auto found = find_checkpoints(config_.run.dir);
-  if (from == "none") {
-    ZOETROPE_CHECK_CONFIG(found.empty(), "run folder ", config_.run.dir, " already has ",
-                          found.size(),
-                          " checkpoints: use --resume auto to go on, or another run.dir");
-    return {};
-  }
-  while (!found.empty() && !verify_checkpoint(found.back().folder)) found.pop_back();
-  return found.empty() ? fs::path() : found.back().folder;
-}
 
 void Trainer::start(const std::string& from) {
   const std::string chosen =
       from_rank_zero(world_, world_.rank() == 0 ? choose_checkpoint(from).string() : "");
   if (!chosen.empty()) {
     load(chosen);
-  } else if (config_.init_from.empty()) {
+  } else if (config_.init_from.empty() || task_->trains_adapters()) {
     optimizer_->fill_weights(task_->initial_weights(static_cast<std::uint64_t>(config_.seed)));
   } else {
     const fs::path weights = find_weights(config_.init_from);
@@ -112,6 +102,11 @@ void Trainer::start(const std::string& from) {
   }
   ZOETROPE_CHECK_CONFIG(steps_done_ <= config_.steps, "checkpoint ", chosen, " is at step ",
                         steps_done_, ", the config ends at ", config_.steps);
+  if (world_.rank() == 0) {
+    remove_unfinished(config_.run.dir);
+    writer_ = std::make_unique<CheckpointWriter>(config_.run.dir, config_.task, config_.checkpoint);
+    require_room();
+  }
   task_->start(steps_done_ + 1);
   optimizer_->begin_gradients();
   task_->rehearse([&](bool last) { optimizer_->begin_pass(last); });
@@ -121,7 +116,7 @@ void Trainer::start(const std::string& from) {
 
 void Trainer::write_run_files() {
   const fs::path folder = config_.run.dir;
-  prune_checkpoints(folder, 0);
+  fs::remove(folder / kStoppedFile);
   write_file_atomically(folder / "config.yaml", print_config(config_, true));
   Json versions = program_versions();
   versions["ranks"] = world_.size();
@@ -138,24 +133,37 @@ void Trainer::write_run_files() {
 StepMetrics Trainer::step(std::int64_t step) {
   const auto start = Clock::now();
   optimizer_->begin_gradients();
-  const LocalStep local =
-      task_->forward_backward(step, [&](bool last) { optimizer_->begin_pass(last); });
+  LocalStep local = task_->forward_backward(step, [&](bool last) { optimizer_->begin_pass(last); });
+  stragglers_.add(step, seconds_since(start) - local.data_wait_s, local.data_wait_s);
   optimizer_->finish_gradients();
+  if (has_opponent(step)) {
+    opponent_optimizer_->begin_gradients();
+    task_->opponent_forward_backward(local,
+                                     [&](bool last) { opponent_optimizer_->begin_pass(last); });
+    opponent_optimizer_->finish_gradients();
+  }
   const LocalStep global = sum_over_ranks(local, world_);
 
   StepMetrics metrics;
   metrics.step = step;
   metrics.lr = learning_rate(config_.optimizer, step, config_.steps);
   metrics.grad_norm = optimizer_->gradient_norm();
-  const double limit = config_.optimizer.max_grad_norm;
-  const double scale = limit > 0 ? std::min(1.0, limit / (metrics.grad_norm + 1e-12)) : 1.0;
   metrics.loss = global.loss;
-  const std::string defect = guard_.judge(metrics.loss, metrics.grad_norm);
-  if (defect.empty()) {
-    optimizer_->update(step, metrics.lr, scale);
-  } else {
+  std::string defect = guard_.judge(metrics.loss, metrics.grad_norm);
+  const double opponent_norm = has_opponent(step) ? opponent_optimizer_->gradient_norm() : 0;
+  if (defect.empty() && !std::isfinite(opponent_norm)) {
+    defect = "gradients of the opponent are not finite";
+  }
+  if (!defect.empty()) {
     ++skipped_;
     report_left_out(defect, local, metrics);
+  } else {
+    descend(*optimizer_, config_.optimizer, metrics.grad_norm, step, config_.steps);
+    if (has_opponent(step)) {
+      const std::int64_t before = opponent_->first_step - 1;
+      descend(*opponent_optimizer_, opponent_->optimizer, opponent_norm, step - before,
+              config_.steps - before);
+    }
   }
   metrics.parts = global.parts;
   metrics.samples = global.samples;
@@ -214,76 +222,51 @@ std::vector<double> Trainer::validate() {
   return loss_by_t;
 }
 
+void Trainer::descend(Optimizer& optimizer, const OptimizerConfig& config, double norm,
+                      std::int64_t step, std::int64_t steps) {
+  const double limit = config.max_grad_norm;
+  const double scale = limit > 0 ? std::min(1.0, limit / (norm + 1e-12)) : 1.0;
+  optimizer.update(step, learning_rate(config, step, steps), scale);
+}
+
 void Trainer::run() {
+  while (steps_done_ < config_.steps && !asked_to_stop()) {
+    watchdog_->enter(launch::Phase::kStep, steps_done_ + 1);
+    profiler_.before(steps_done_ + 1);
+    const StepMetrics metrics = step(steps_done_ + 1);
+    ++steps_done_;
+    profiler_.after(steps_done_);
+    if (metrics_) metrics_->write(metrics);
+    finish_step();
+  }
+  if (saved_step_ != steps_done_) save(steps_done_);
+  finish_saving();
+  if (steps_done_ < config_.steps) note_early_stop();
+}
+
+// What is due after some steps: validation, comparison of replicas, a checkpoint.
+void Trainer::finish_step() {
   const auto is_due = [&](std::int64_t every) {
     return every > 0 && (steps_done_ % every == 0 || steps_done_ == config_.steps);
   };
-  while (steps_done_ < config_.steps) {
-    const StepMetrics metrics = step(steps_done_ + 1);
-    ++steps_done_;
-    if (metrics_) metrics_->write(metrics);
-    if (is_due(config_.validation.every_steps)) {
-      const auto start = Clock::now();
-      const std::vector<double> loss_by_t = validate();
-      if (metrics_) metrics_->write_validation(steps_done_, loss_by_t, seconds_since(start));
-    }
-    const bool saves = is_due(config_.checkpoint.every_steps);
-    if (is_due(config_.guards.drift_every_steps) ||
-        (saves && config_.guards.drift_every_steps > 0)) {
-      check_replicas(*optimizer_, mesh_, steps_done_);
-    }
-    if (saves) save(steps_done_);
+  if (is_due(config_.validation.every_steps)) {
+    watchdog_->enter(launch::Phase::kSetup, steps_done_);
+    const auto start = Clock::now();
+    const std::vector<double> loss_by_t = validate();
+    if (metrics_) metrics_->write_validation(steps_done_, loss_by_t, seconds_since(start));
   }
+  const bool saves = is_due(config_.checkpoint.every_steps);
+  if (!saves && is_due(config_.guards.drift_every_steps)) {
+    check_replicas(*optimizer_, mesh_, steps_done_);
+  }
+  if (saves) save(steps_done_);
 }
 
-void Trainer::save(std::int64_t step) {
-  const auto start = Clock::now();
-  const bool writes = world_.rank() == 0;
-  std::map<std::string, at::Tensor> moments;
-  for (auto& [name, tensor] : optimizer_->first_moments(writes)) moments["first." + name] = tensor;
-  for (auto& [name, tensor] : optimizer_->second_moments(writes))
-    moments["second." + name] = tensor;
-  const auto weights = optimizer_->weights(writes);
-  optimizer_->swap_averages();
-  const auto averages = optimizer_->weights(writes);
-  optimizer_->swap_averages();
-  if (writes) {
-    const auto folder =
-        publish_checkpoint(config_.run.dir, step, config_.task, [&](const fs::path& to) {
-          task_->save_model(to / "model", weights);
-          task_->save_model(to / "ema", averages);
-          model::save_tensors(to / "optimizer.safetensors", moments);
-          write_json(to / "state.json", Json{{"step", step},
-                                             {"skipped", skipped_},
-                                             {"seed", config_.seed},
-                                             {"guard", guard_.state()},
-                                             {"context", task_->context()},
-                                             {"task", task_->state()}});
-          write_file_atomically(to / "config.yaml", print_config(config_));
-        });
-    prune_checkpoints(config_.run.dir, config_.checkpoint.keep_last);
-    log_info("checkpoint ", folder.string(), " in ", seconds_since(start), " s");
-  }
-  world_.barrier();
-}
-
-void Trainer::load(const fs::path& checkpoint) {
-  check_same_model(task_->model_config(), checkpoint / "model");
-  optimizer_->fill_weights(model::weights_of(checkpoint / "model", task_->module()));
-  optimizer_->fill_averages(model::weights_of(checkpoint / "ema", task_->module()));
-  const auto moments = model::load_tensors(checkpoint / "optimizer.safetensors");
-  std::map<std::string, at::Tensor> first, second;
-  for (const auto& [name, tensor] : moments) {
-    if (name.starts_with("first.")) first[name.substr(6)] = tensor;
-    if (name.starts_with("second.")) second[name.substr(7)] = tensor;
-  }
-  optimizer_->load_moments(first, second);
-  const Json state = read_json(checkpoint / "state.json");
-  steps_done_ = state.at("step").get<std::int64_t>();
-  skipped_ = state.at("skipped").get<std::int64_t>();
-  if (state.contains("guard")) guard_.load_state(state.at("guard"));
-  if (state.contains("task")) task_->load_state(state.at("task"));
-  if (world_.rank() == 0) log_info("resuming from ", checkpoint.string());
+// The ranks stop at the same step, whichever of them was asked.
+bool Trainer::asked_to_stop() {
+  std::vector<double> signal = {static_cast<double>(launch::stop_signal())};
+  world_.all_reduce_max(signal);
+  return signal[0] != 0;
 }
 
 }  // namespace zoetrope::train

@@ -3,14 +3,15 @@
 #include "train/vae_task.h"
 
 #include <chrono>
+#include <span>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "base/error.h"
-#include "model/vae_loss.h"
 
 namespace zoetrope::train {
 namespace {
@@ -23,12 +24,23 @@ Random crop_random(std::int64_t seed, std::int64_t step, std::int64_t sample) {
                 static_cast<std::uint64_t>(sample));
 }
 
+// The terms of the loss under the names of metrics; those of weight 0 are undefined.
+std::vector<std::pair<std::string, at::Tensor>> named_parts(const model::VaeLoss& loss) {
+  return {{"l1", loss.l1},           {"mse", loss.mse},     {"gradient", loss.gradient},
+          {"wavelet", loss.wavelet}, {"lpips", loss.lpips}, {"kl", loss.kl}};
+}
+
+at::ScalarType compute_type_of(const TrainConfig& config) {
+  return config.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+}
+
 }  // namespace
 
 VaeTask::VaeTask(const TrainConfig& config, launch::Mesh& mesh)
     : config_(config),
       rank_(mesh.batch()),
       num_ranks_(mesh.num_batches()),
+      world_(mesh.world()),
       vae_(config.vae.model, at::kCPU) {
   for (const launch::Axis axis : {launch::Axis::kSequence, launch::Axis::kTensor}) {
     ZOETROPE_CHECK_CONFIG(mesh.size(axis) == 1, "mesh.", launch::axis_name(axis), " is ",
@@ -40,10 +52,27 @@ VaeTask::VaeTask(const TrainConfig& config, launch::Mesh& mesh)
     ZOETROPE_CHECK_CONFIG(crop.batch % num_ranks_ == 0, "vae.crops: a batch of ", crop.batch,
                           " cannot be shared by ", num_ranks_, " ranks equally");
   }
+  const model::VaeLossConfig& loss = config.vae.loss;
+  ZOETROPE_CHECK_CONFIG(loss.l1 + loss.mse + loss.gradient + loss.wavelet + loss.lpips > 0,
+                        "vae.loss: every weight of the reconstruction is 0");
+  if (loss.lpips > 0) {
+    ZOETROPE_CHECK_CONFIG(!config.vae.lpips_weights.empty(), "vae.loss.lpips is ", loss.lpips,
+                          ", but vae.lpips_weights names no file");
+    perceptual_ = std::make_unique<model::Lpips>(config.vae.lpips_weights);
+  }
+  if (config.vae.gan.weight > 0)
+    discriminator_ = std::make_unique<model::PatchGan>(config.vae.gan.model);
 }
 
 void VaeTask::start(std::int64_t) {
   pool_ = std::make_unique<VideoPool>(config_.vae);
+}
+
+std::optional<Opponent> VaeTask::opponent() {
+  if (!discriminator_) return std::nullopt;
+  const GanConfig& gan = config_.vae.gan;
+  return Opponent{discriminator_.get(), gan.optimizer, gan.start_step,
+                  discriminator_->initial_weights(static_cast<std::uint64_t>(config_.seed))};
 }
 
 std::size_t VaeTask::draw_kind(std::int64_t step) const {
@@ -72,22 +101,61 @@ LocalStep VaeTask::forward_backward(std::int64_t step, const BeforePass& before_
   local.data_wait_s =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
-  const auto compute_type = config_.precision == "bf16" ? at::kBFloat16 : at::kFloat;
-  const model::Posterior posterior = vae_.encode(pixels, compute_type);
+  const at::ScalarType type = compute_type_of(config_);
+  const model::Posterior posterior = vae_.encode(pixels, type);
   const at::Tensor latents = draw_latents(posterior, step, rank_ * share);
-  const at::Tensor reconstruction = vae_.decode(latents, false, compute_type);
-  const model::VaeLoss loss = model::vae_loss(pixels, reconstruction, posterior, config_.vae.loss);
-  before_pass(true);
-  (loss.total / num_ranks_).backward();
-
+  const at::Tensor reconstruction = vae_.decode(latents, false, type);
+  const model::VaeLoss loss =
+      model::vae_loss(pixels, reconstruction, posterior, config_.vae.loss, perceptual_.get(), type);
   local.loss = loss.total.item<double>() / num_ranks_;
-  local.parts = {{"l1", loss.l1.item<double>() / num_ranks_},
-                 {"mse", loss.mse.item<double>() / num_ranks_},
-                 {"gradient", loss.gradient.item<double>() / num_ranks_},
-                 {"kl", loss.kl.item<double>() / num_ranks_}};
+  for (const auto& [name, part] : named_parts(loss)) {
+    if (part.defined()) local.parts[name] = part.item<double>() / num_ranks_;
+  }
+  at::Tensor total = loss.total;
+  if (discriminator_ && step >= config_.vae.gan.start_step) {
+    total = total + adversarial_term(loss, reconstruction, local);
+    real_ = pixels;
+    fake_ = reconstruction.detach();
+  }
+  before_pass(true);
+  (total / num_ranks_).backward();
   local.samples = share;
   local.tokens = pixels.numel() / 3;  // pixels
   return local;
+}
+
+at::Tensor VaeTask::adversarial_term(const model::VaeLoss& loss, const at::Tensor& reconstruction,
+                                     LocalStep& local) {
+  const at::Tensor seen = reconstruction.detach().requires_grad_();
+  const at::Tensor adversarial = -discriminator_->forward(seen, compute_type_of(config_)).mean();
+  const at::Tensor cotangent = torch::autograd::grad({adversarial}, {seen})[0];
+  const at::Tensor term = (reconstruction * cotangent).sum();
+  const auto norm_at_last_weight = [&](const at::Tensor& scalar) {
+    at::Tensor gradient =
+        torch::autograd::grad({scalar / num_ranks_}, {vae_.last_weight()}, {}, true)[0]
+            .to(at::kFloat)
+            .contiguous();
+    world_.all_reduce_sum(std::span<float>(gradient.mutable_data_ptr<float>(),
+                                           static_cast<std::size_t>(gradient.numel())));
+    return gradient.norm().item<double>();
+  };
+  const double reconstruction_norm = norm_at_last_weight(loss.reconstruction);
+  const double adversarial_norm = norm_at_last_weight(term);
+  const double weight =
+      config_.vae.gan.weight * model::adaptive_weight(reconstruction_norm, adversarial_norm);
+  local.parts["gan"] = adversarial.item<double>() / num_ranks_;
+  local.parts["gan_weight"] = weight / num_ranks_;
+  local.loss += weight * local.parts["gan"];
+  return term * weight;
+}
+
+void VaeTask::opponent_forward_backward(LocalStep& local, const BeforePass& before_pass) {
+  const at::ScalarType type = compute_type_of(config_);
+  const at::Tensor loss = model::discriminator_loss(discriminator_->forward(real_, type),
+                                                    discriminator_->forward(fake_, type));
+  before_pass(true);
+  (loss / num_ranks_).backward();
+  local.parts["discriminator"] = loss.item<double>() / num_ranks_;
 }
 
 // Each crop's noise is its own, whatever the rank that draws it.
@@ -129,28 +197,16 @@ void VaeTask::measure_latents(model::Vae& vae) {
   vae.set_latent_statistics(to_vector(mean.contiguous()), to_vector(deviation.contiguous()));
 }
 
-void VaeTask::save_model(const std::filesystem::path& folder,
-                         const std::map<std::string, at::Tensor>& weights) {
+model::ModelSnapshot VaeTask::snapshot_model(model::TensorMap weights) {
   model::Vae saved(vae_.config(), at::kCPU);
   saved.visit_parameters(
       "", [&](const std::string& name, at::Tensor& parameter) { parameter = weights.at(name); });
   measure_latents(saved);
-  model::save_vae(saved, folder, at::kFloat);
+  return {model::vae_config_to_json(saved.config()), std::move(weights)};
 }
 
 Json VaeTask::model_config() const {
   return model::vae_config_to_json(config_.vae.model);
-}
-
-std::string VaeTask::describe() {
-  std::string text = concat("compression: ", config_.vae.model.time_stride(), "x",
-                            config_.vae.model.space_stride(), "x", config_.vae.model.space_stride(),
-                            ", ", config_.vae.model.z_dim, " channels\n");
-  for (const CropConfig& crop : config_.vae.crops) {
-    text += concat("crops: ", crop.batch, " of ", crop.frames, "x", crop.height, "x", crop.width,
-                   ", weight ", crop.weight, "\n");
-  }
-  return text;
 }
 
 }  // namespace zoetrope::train

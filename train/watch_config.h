@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/config.h"
 
@@ -26,11 +27,25 @@ struct GuardConfig {
 
 struct HardwareConfig {
   double peak_tflops = 0;
+  double memory_gb = 0;
   template <class Visitor>
   void visit_fields(Visitor& visit) {
     visit("peak_tflops", peak_tflops,
           "of one rank's device at the precision in use, for MFU; 0 = not known (H100 bf16: 989)",
           at_least(0));
+    visit("memory_gb", memory_gb,
+          "memory of a rank, GiB: a run that needs more is refused; 0 = its share of this machine",
+          at_least(0));
+  }
+};
+
+struct ProfileConfig {
+  std::vector<std::int64_t> steps;
+  template <class Visitor>
+  void visit_fields(Visitor& visit) {
+    visit("steps", steps,
+          "[first, last] step of a trace of rank 0, for Perfetto, in profile/; empty = none",
+          at_least(1));
   }
 };
 

@@ -9,7 +9,9 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 
+#include "model/vae_stream.h"
 #include "model/weights.h"
 
 namespace zoetrope::model {
@@ -66,6 +68,18 @@ TEST_P(VaeParity, DecodesLikeDiffusers) {
   for (const std::string frames : {"1", "5", "9"}) {
     expect_close(vae_->decode(golden("latent." + frames)), "decoded." + frames, 1e-5);
   }
+}
+
+TEST_P(VaeParity, ChunksEqualDiffusers) {
+  VaeStream stream(*vae_, {});
+  const at::Tensor &pixels = golden("pixels.9"), &latent = golden("latent.9");
+  std::vector<at::Tensor> means, frames;
+  for (std::int64_t i = 0; i < 3; ++i) {  // one latent frame at a time
+    means.push_back(stream.encode(pixels.narrow(2, i == 0 ? 0 : 4 * i - 3, i == 0 ? 1 : 4)));
+    frames.push_back(stream.decode(latent.narrow(2, i, 1)));
+  }
+  expect_close(at::cat(means, 2), "latent_mean.9", 1e-5);
+  expect_close(at::cat(frames, 2), "decoded.9", 1e-5);
 }
 
 TEST_P(VaeParity, EncoderGradientsEqualDiffusers) {

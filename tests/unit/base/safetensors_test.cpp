@@ -48,6 +48,32 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
 }
 
+TEST(Safetensors, SpreadsLargeSetsOverFilesWithAnIndex) {
+  TempFolder folder;
+  const std::vector<float> values = {1, 2, 3, 4};  // 16 bytes each
+  std::map<std::string, TensorView> tensors;
+  for (const char* name : {"a", "b", "c"}) tensors[name] = {DType::kF32, {4}, bytes_of(values)};
+  const auto path = folder / "w.safetensors";
+  write_safetensors_parts(path, tensors, {{"format", "pt"}}, 40);
+  const Json index = read_json(folder / "w.safetensors.index.json");
+  EXPECT_EQ(index.at("metadata").at("total_size"), 48);
+  EXPECT_EQ(index.at("weight_map").at("a"), "w-00001-of-00002.safetensors");
+  EXPECT_EQ(index.at("weight_map").at("c"), "w-00002-of-00002.safetensors");
+  EXPECT_FALSE(std::filesystem::exists(path));
+  std::size_t found = 0;
+  for (const auto& part : safetensors_parts(path)) {
+    const SafetensorsFile file(part);
+    EXPECT_EQ(file.metadata().at("format"), "pt");
+    found += file.tensors().size();
+  }
+  EXPECT_EQ(found, 3u);
+  // Without a limit it is one file again, and the index is gone.
+  write_safetensors_parts(path, tensors, {}, 0);
+  EXPECT_THAT(safetensors_parts(path), ElementsAre(path));
+  EXPECT_FALSE(std::filesystem::exists(folder / "w.safetensors.index.json"));
+  EXPECT_THROW(safetensors_parts(folder / "other.safetensors"), ConfigError);
+}
+
 TEST(Safetensors, RoundTripKeepsEverything) {
   TempFolder folder;
   std::vector<double> f64 = {1.5, -2};

@@ -49,7 +49,7 @@ TEST_F(Checkpoints, FailureWhileWritingLeavesTheOldOnes) {
   EXPECT_THROW(
       publish_checkpoint(run_, 2, "dit", [](const fs::path&) { throw Error("disk full"); }), Error);
   ASSERT_EQ(find_checkpoints(run_).size(), 1u);
-  prune_checkpoints(run_, 0);
+  remove_unfinished(run_);
   EXPECT_FALSE(fs::exists(run_ / "checkpoints" / "step_00000002.tmp"));
 }
 
@@ -74,7 +74,7 @@ TEST_F(Checkpoints, FlippedByteIsFoundByVerify) {
 
 TEST_F(Checkpoints, PruningKeepsTheNewest) {
   for (int step = 1; step <= 5; ++step) publish(step);
-  prune_checkpoints(run_, 2);
+  prune_checkpoints(run_, 2, 0);
   const auto found = find_checkpoints(run_);
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[0].step, 4);
