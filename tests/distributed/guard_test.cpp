@@ -185,6 +185,7 @@ TEST_F(HeldOutLoss, IsTheSameForAnyNumberOfRanks) {
     trainer.start("none");
     for (int step = 1; step <= 5; ++step) trainer.step(step);
     trainer.save(5);
+    trainer.finish_saving();
     alone = trainer.validate();
   }
   EXPECT_EQ(alone.size(), 8u);
@@ -279,6 +280,7 @@ TEST_F(Guards, CheckpointOfAnotherTargetIsRefused) {
     trainer.start("none");
     trainer.step(1);
     trainer.save(1);
+    trainer.finish_saving();
   }
   c.dit.flow.target = "x0";
   Trainer trainer(c, world());
