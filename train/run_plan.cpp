@@ -126,16 +126,16 @@ DataPlan plan_corpora(const TrainConfig& config, int batches) {
   }
   plan.facts += concat("tokens a clip: ", mean, " mean, ", longest, " at most\n");
   double text = 0, texts = 0;
-  const auto packs = heaviest_packs(config, batches, corpora.pool(config.dit.model.patch_size),
-                                    [&](std::int64_t clip) {
-                                      std::int64_t length = corpora.text(clip, "").length;
-                                      for (const std::string& id : corpora.clip(clip).text_ids) {
-                                        length = std::max(length, corpora.text(clip, id).length);
-                                      }
-                                      text += static_cast<double>(length);
-                                      ++texts;
-                                      return length;
-                                    });
+  const auto packs = heaviest_packs(
+      config, batches, corpora.pool(config.dit.model.patch_size), [&](std::int64_t clip) {
+        std::int64_t length = corpora.text(clip, "").length;
+        for (const std::string& id : corpora.clip(clip).text_ids) {
+          length = std::max<std::int64_t>(length, corpora.text(clip, id).length);
+        }
+        text += static_cast<double>(length);
+        ++texts;
+        return length;
+      });
   plan.largest = largest_of(packs, config);
   plan.mean_tokens = static_cast<std::int64_t>(mean);
   plan.mean_text = static_cast<std::int64_t>(text / texts);
