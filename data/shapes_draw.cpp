@@ -57,8 +57,7 @@ void blend(Frames& frames, int index, const std::vector<float>& coverage, const 
 
 // A dark ground gets lighter, a light one darker, a grey one both.
 void add_texture(const ShapesScene& scene, int index, Frames& frames) {
-  const int below =
-      find_name(kBackgroundNames, scene.background, "background") * kBlotchLevels / 2;
+  const int below = find_name(kBackgroundNames, scene.background, "background") * kBlotchLevels / 2;
   std::uint8_t* rgb = frames.frame(index);
   for (const std::uint8_t level : ground_texture(scene, index)) {
     for (int channel = 0; channel < 3; ++channel, ++rgb)
