@@ -28,14 +28,14 @@ constexpr double kBlackLevel = 32;     // 99 % of a black picture's pixels are d
 constexpr double kBarLevel = 28;       // and all of a black bar's
 constexpr int kHashSide = 32, kHashBits = 64;
 
-double mean_of(const std::vector<float>& levels) {
+double mean_level(const std::vector<float>& levels) {
   double sum = 0;
   for (const float level : levels) sum += level;
   return sum / static_cast<double>(levels.size());
 }
 
 double deviation_of(const std::vector<float>& levels) {
-  const double mean = mean_of(levels);
+  const double mean = mean_level(levels);
   double sum = 0;
   for (const float level : levels) sum += (level - mean) * (level - mean);
   return std::sqrt(sum / static_cast<double>(levels.size()));
@@ -87,7 +87,7 @@ class PictureScores {
 
   void add(LumaPicture picture) {
     ++count_;
-    brightness_ += mean_of(picture.levels) / 255;
+    brightness_ += mean_level(picture.levels) / 255;
     contrast_ += deviation_of(picture.levels) / 255;
     sharpness_ += sharpness_of(picture) / 255;
     black_ += is_black(picture) ? 1 : 0;

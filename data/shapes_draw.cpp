@@ -12,7 +12,7 @@ namespace zoetrope::data {
 namespace {
 
 constexpr int kLinesPerPixel = 16;
-constexpr int kTextureLevels = 60;
+constexpr int kBlotchLevels = 60;
 constexpr double kBlotchPx = 6;
 constexpr std::uint32_t kTextureKey = 0x5a6f6574;
 
@@ -57,8 +57,7 @@ void blend(Frames& frames, int index, const std::vector<float>& coverage, const 
 
 // A dark ground gets lighter, a light one darker, a grey one both.
 void add_texture(const ShapesScene& scene, int index, Frames& frames) {
-  const int below =
-      find_name(kBackgroundNames, scene.background, "background") * kTextureLevels / 2;
+  const int below = find_name(kBackgroundNames, scene.background, "background") * kBlotchLevels / 2;
   std::uint8_t* rgb = frames.frame(index);
   for (const std::uint8_t level : ground_texture(scene, index)) {
     for (int channel = 0; channel < 3; ++channel, ++rgb)
@@ -100,7 +99,7 @@ std::vector<std::uint8_t> ground_texture(const ShapesScene& scene, int index) {
     for (int x = 0; x < scene.width; ++x) {
       const double texture = texture_at((x + 0.5 - scene.width / 2.0) / scale + right,
                                         (y + 0.5 - scene.height / 2.0) / scale + down);
-      levels.push_back(static_cast<std::uint8_t>((texture + 1) / 2 * (kTextureLevels - 1)));
+      levels.push_back(static_cast<std::uint8_t>((texture + 1) / 2 * (kBlotchLevels - 1)));
     }
   }
   return levels;

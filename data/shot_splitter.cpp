@@ -18,8 +18,9 @@ namespace zoetrope::data {
 namespace {
 
 constexpr int kLumaBins = 16, kChromaBins = 8;
-constexpr int kBlock = 8, kReach = 6;  // pixels; a block is searched for this far around its place
-constexpr double kFlatLevels = 6;      // a block's mismatch counts against its contrast plus this
+constexpr int kPatchSide = 8,
+              kReach = 6;          // pixels; a block is searched for this far around its place
+constexpr double kFlatLevels = 6;  // a block's mismatch counts against its contrast plus this
 
 constexpr double kLeastChange = 0.14;  // of a cut in a still picture
 constexpr double kPeakRatio = 2;       // and this much of the mean change around it on top
@@ -29,8 +30,8 @@ constexpr std::size_t kConfirmPictures = 4;
 // Mean absolute difference of a block of `after` and of `before` moved by (dx, dy).
 int block_difference(const std::uint8_t* before, const std::uint8_t* after, int stride) {
   int sum = 0;
-  for (int y = 0; y < kBlock; ++y) {
-    for (int x = 0; x < kBlock; ++x)
+  for (int y = 0; y < kPatchSide; ++y) {
+    for (int x = 0; x < kPatchSide; ++x)
       sum += std::abs(int{after[y * stride + x]} - int{before[y * stride + x]});
   }
   return sum;
@@ -39,13 +40,13 @@ int block_difference(const std::uint8_t* before, const std::uint8_t* after, int 
 // Sum of the distances from the block's mean.
 int block_contrast(const std::uint8_t* block, int stride) {
   int sum = 0;
-  for (int y = 0; y < kBlock; ++y) {
-    for (int x = 0; x < kBlock; ++x) sum += block[y * stride + x];
+  for (int y = 0; y < kPatchSide; ++y) {
+    for (int x = 0; x < kPatchSide; ++x) sum += block[y * stride + x];
   }
-  const int mean = sum / (kBlock * kBlock);
+  const int mean = sum / (kPatchSide * kPatchSide);
   int contrast = 0;
-  for (int y = 0; y < kBlock; ++y) {
-    for (int x = 0; x < kBlock; ++x) contrast += std::abs(block[y * stride + x] - mean);
+  for (int y = 0; y < kPatchSide; ++y) {
+    for (int x = 0; x < kPatchSide; ++x) contrast += std::abs(block[y * stride + x] - mean);
   }
   return contrast;
 }
@@ -56,11 +57,11 @@ double block_mismatch(const std::uint8_t* before, const std::uint8_t* after, int
                       int left, int top) {
   const std::uint8_t* block = after + top * width + left;
   int best = std::numeric_limits<int>::max();
-  for (int y = std::max(0, top - kReach); y <= std::min(height - kBlock, top + kReach); ++y) {
-    for (int x = std::max(0, left - kReach); x <= std::min(width - kBlock, left + kReach); ++x)
+  for (int y = std::max(0, top - kReach); y <= std::min(height - kPatchSide, top + kReach); ++y) {
+    for (int x = std::max(0, left - kReach); x <= std::min(width - kPatchSide, left + kReach); ++x)
       best = std::min(best, block_difference(before + y * width + x, block, width));
   }
-  const double contrast = block_contrast(block, width) + kFlatLevels * kBlock * kBlock;
+  const double contrast = block_contrast(block, width) + kFlatLevels * kPatchSide * kPatchSide;
   return std::min(1.0, best / contrast);
 }
 
@@ -96,8 +97,8 @@ double ShotSplitter::change_between(const Sketch& before, const Sketch& after) {
     colour += std::abs(before.histogram[bin] - after.histogram[bin]) / 2;
   double shape = 0;
   int num_blocks = 0;
-  for (int top = 0; top + kBlock <= after.height; top += kBlock) {
-    for (int left = 0; left + kBlock <= after.width; left += kBlock, ++num_blocks)
+  for (int top = 0; top + kPatchSide <= after.height; top += kPatchSide) {
+    for (int left = 0; left + kPatchSide <= after.width; left += kPatchSide, ++num_blocks)
       shape += block_mismatch(before.luma.data(), after.luma.data(), after.height, after.width,
                               left, top);
   }
