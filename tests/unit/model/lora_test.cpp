@@ -109,8 +109,9 @@ TEST(Lora, FreshAdaptersChangeNothingAndLearnAlone) {
     // B starts at zero, so only it has a gradient that is not zero in the first step.
     adapters.visit_parameters("", [](const std::string& name, at::Tensor& parameter) {
       ASSERT_TRUE(parameter.grad().defined()) << name;
-      if (name.ends_with("lora_B.weight"))
+      if (name.ends_with("lora_B.weight")) {
         EXPECT_GT(parameter.grad().abs().max().item<double>(), 0) << name;
+      }
     });
     dit->visit_parameters("", [](const std::string& name, at::Tensor& parameter) {
       EXPECT_FALSE(parameter.grad().defined()) << name;

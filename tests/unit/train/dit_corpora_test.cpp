@@ -41,7 +41,7 @@ std::vector<double> losses(const TrainConfig& config, int steps = 4) {
   const auto alone = launch::make_single_rank_communicator();
   launch::Mesh mesh(config.mesh, *alone);
   DitTask task(config, mesh);
-  task.init_weights(1);
+  task.module().visit_parameters("", task.initial_weights(1));
   // The output layer starts at zero, where every sample of equal noise has the same loss.
   for (const auto& [name, tensor] : task.module().named_parameters()) {
     if (name.find("proj_out") != std::string::npos) tensor.data().fill_(0.1);
