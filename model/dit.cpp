@@ -195,7 +195,9 @@ struct Dit::Block {
 
     const at::Tensor f_TD = gather_tokens(
         modulated_layer_norm(x_tD, m[4] + 1, m[3], c.rows, config.eps, c.compute_type), c.plan);
-    const at::Tensor inner_TD = linear_gelu(f_TD, ffn_in.weight, ffn_in.bias);
+    const at::Tensor inner_TD = ffn_in.lora_down.defined()
+                                    ? at::gelu(ffn_in(f_TD), "tanh")
+                                    : linear_gelu(f_TD, ffn_in.weight, ffn_in.bias);
     return gated_residual(x_tD, scatter_linear(ffn_out, inner_TD, c.plan), m[5], c.rows);
   }
 };

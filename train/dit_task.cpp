@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "data/passes.h"
 #include "train/checkpoint.h"
 #include "train/collate.h"
@@ -123,7 +124,13 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
       held_out_objective_(unweighted(config.dit.flow)) {
   dit_.set_checkpointing(checkpointing_of(config.dit.activation_checkpointing));
   check_batch();
-  for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) check_corpus(corpora_.part(i));
+  for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
+    const data::Corpus& corpus = corpora_.part(i);
+    check_corpus(corpus);
+    if (mesh_.world().rank() == 0 && corpora_.filtered(i).kept != corpus.totals().clips) {
+      log_info("corpus ", corpus.folder().string(), ": ", corpora_.filtered(i).describe());
+    }
+  }
   if (config.validation.every_steps > 0) hold_out();
   make_seat_groups();
   if (config.dit.lora.rank > 0) attach_adapters();

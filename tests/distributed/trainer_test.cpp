@@ -72,6 +72,7 @@ TEST_F(DataParallel, ResumedRunIsBitEqualToTheUnbrokenOne) {
       trainer.step(step);
       if (step % 5 == 0) trainer.save(step);
     }
+    trainer.finish_saving();
   }
   EXPECT_EQ(weights(config), unbroken);
 }
@@ -102,6 +103,7 @@ TEST_F(DataParallel, ResumeWithCalibrationIsBitEqual) {
     trainer.start("none");
     steps_from(trainer, 1, 10);
     unbroken = steps_from(trainer, 11, 14);
+    trainer.finish_saving();
   }
   const fs::path checkpoint = fs::path(config.run.dir) / "checkpoints/step_00000010";
   const Json records = read_json(checkpoint / "state.json").at("task").at("calibrations");

@@ -141,6 +141,7 @@ TEST_F(VaeTraining, ResumedRunWithADiscriminatorIsBitEqual) {
       trainer.step(step);
       if (step % 2 == 0) trainer.save(step);
     }
+    trainer.finish_saving();
   }
   EXPECT_EQ(files_of(broken), expected);
 }
@@ -153,6 +154,7 @@ TEST_F(VaeTraining, ResumeWithoutTheDiscriminatorOfTheCheckpointIsRefused) {
     trainer.start("none");
     for (int step = 1; step <= kFirstGanStep; ++step) trainer.step(step);
     trainer.save(kFirstGanStep);
+    trainer.finish_saving();
   }
   plain.vae.gan.weight = 0.5;
   {

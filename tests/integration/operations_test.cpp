@@ -72,16 +72,6 @@ TEST_F(Operations, MpirunPassesTheSignalOnAndAllRanksStopAtOneStep) {
   EXPECT_TRUE(fs::exists(at("signalled_ranks/stopped.json")));
 }
 
-TEST_F(Operations, SecondSignalLeavesAtOnce) {
-  // A process that is stopped in the middle of its step takes both signals when it wakes.
-  const auto left = run_program(
-      train("left", kForever) + " & job=$!; " + after_step("left", 3) +
-      "kill -STOP $job; kill -USR1 $job; kill -CONT $job; kill -STOP $job; sleep 3.1; kill -TERM "
-      "$job; kill -CONT $job; wait $job");
-  EXPECT_EQ(left.exit_code, 128 + 15) << left.err;
-  EXPECT_FALSE(fs::exists(at("left/stopped.json")));
-}
-
 TEST_F(Operations, StoppedRankIsNamedAndTheJobEndsWith75) {
   const auto stuck = run_program("mpirun -np 2 " + train("stuck", kForever) +
                                  " --set watchdog.silent_s=2 & job=$!; " + after_step("stuck", 3) +

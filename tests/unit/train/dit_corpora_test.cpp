@@ -42,6 +42,7 @@ std::vector<double> losses(const TrainConfig& config, int steps = 4) {
   launch::Mesh mesh(config.mesh, *alone);
   DitTask task(config, mesh);
   task.module().visit_parameters("", task.initial_weights(1));
+  task.module().set_requires_grad(true);
   // The output layer starts at zero, where every sample of equal noise has the same loss.
   for (const auto& [name, tensor] : task.module().named_parameters()) {
     if (name.find("proj_out") != std::string::npos) tensor.data().fill_(0.1);
