@@ -176,7 +176,8 @@ int num_shared(const TrainConfig& config, int ranks) {
   return shared;
 }
 
-// Costs that grow with the square of the length, so that the longest clips are shared.
+// Costs that grow with the square of the length, so that the longest clips are shared on four
+// ranks; on two, none is dearer than a rank's share.
 TEST_F(DataParallel, SamplesSharedByThePlanEqualOneRank) {
   const auto alone_ranks = launch::make_single_rank_communicator();
   TrainConfig config = tiny_config(folder_, "alone" + std::to_string(world().rank()));
@@ -185,7 +186,7 @@ TEST_F(DataParallel, SamplesSharedByThePlanEqualOneRank) {
   config.dit.planner.per_token = 0;
   config.dit.planner.per_token_squared = 1;
   config.dit.planner.max_sp_degree = 4;
-  EXPECT_EQ(num_shared(config, world().size()) > 0, world().size() > 1);
+  EXPECT_EQ(num_shared(config, world().size()) > 0, world().size() > 2);
   for (const launch::MeshConfig& mesh : meshes(world().size())) {
     if (mesh.sequence > 1) continue;
     config.run.dir = (folder_ / ("shared_" + name_of(mesh))).string();
