@@ -48,7 +48,7 @@ void remove_unfinished(const fs::path& folder, bool verify) {
     log_warn("corpus ", folder.string(), ": ", damage, "; part ", number, " is made anew");
     fs::remove(journal);
   }
-  for (const char* kind : {"latents", "text", "records"}) {
+  for (const char* kind : {".", "latents", "text", "records"}) {
     for (const auto& entry : fs::directory_iterator(folder / kind)) {
       const fs::path name = entry.path().filename();
       const bool is_orphan = name.extension() == ".h5" &&
