@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/error.h"
 #include "model/attention.h"
 
 namespace zoetrope::model {
 namespace {
 
 constexpr std::int64_t kFloatBytes = 4;
+constexpr std::int64_t kStatisticsBytes = 36;  // a token: of three norms, and q and k twice
 
 struct Counts {
   std::int64_t tokens, text, samples;  // on this rank
@@ -39,49 +41,68 @@ Counts count(const DitConfig& config, const PackShape& pack, const ActivationOpt
   return n;
 }
 
-std::int64_t cast_weights(const Counts& n) {
-  return n.c == kFloatBytes ? 0 : n.c * (8 * n.width * n.width + 2 * n.width * n.ffn);
+// bf16 copies of a block's weights: of the attentions, of the MLP.
+std::int64_t cast_attention(const Counts& n) {
+  return n.c == kFloatBytes ? 0 : n.c * 8 * n.width * n.width;
+}
+std::int64_t cast_mlp(const Counts& n) {
+  return n.c == kFloatBytes ? 0 : n.c * 2 * n.width * n.ffn;
 }
 
-// The same with selective checkpointing: outputs of linear layers and attention.
-std::int64_t kept_selectively(const Counts& n) {
-  const std::int64_t d = n.width;
-  std::int64_t bytes = n.tokens * n.c * (3 * d + 2 * d + 3 * d + d + n.ffn);
-  bytes += n.text * n.c * 3 * d + n.kept_self + n.kept_cross;
-  return bytes + n.samples * 8 * d * kFloatBytes + cast_weights(n);
+// Keys twice and values of the text, modulation and two multipliers, and what attention keeps.
+std::int64_t kept_either_way(const Counts& n) {
+  return n.text * n.c * 3 * n.width + n.samples * 8 * n.width * kFloatBytes + n.kept_self +
+         n.kept_cross;
 }
 
-// What one block keeps until its backward.
+// What one block keeps until its backward: inputs of the three norms, their statistics and those of
+// the queries' and keys' norms; of self-attention the input, q and k before and after the norm, v,
+// output and update, of cross-attention the input, q twice and the output, of the MLP the input,
+// the hidden layer before and after GELU, and the update; and the cast weights.
 std::int64_t kept_by_block(const Counts& n) {
   const std::int64_t d = n.width;
-  // Inputs of the three norms; their statistics and those of the queries' and keys' norms.
-  std::int64_t bytes = n.tokens * (3 * d * kFloatBytes + 3 * 8 + 3 * 4);
-  // Self-attention: input, q and k before and after the norm, v, output, update. Cross-attention:
-  // input, q twice, output. MLP: input, before and after GELU, update.
-  bytes += n.tokens * n.c * (8 * d + 4 * d + 2 * d + 2 * n.ffn);
-  bytes += n.text * n.c * 3 * d;  // keys twice, values
-  bytes += n.kept_self + n.kept_cross;
-  bytes += n.samples * 8 * d * kFloatBytes;  // modulation and two multipliers
-  return bytes + cast_weights(n);
+  return n.tokens * (12 * d + kStatisticsBytes + n.c * (14 * d + 2 * n.ffn)) + kept_either_way(n) +
+         cast_attention(n) + cast_mlp(n);
 }
 
-// What the backward of one block holds at its highest point: gradients of the stream, of a hidden
-// layer before and after GELU, of a weight in both types; or of attention and its scores.
-std::int64_t backward_of_block(const Counts& n) {
+// The same with selective checkpointing: outputs of linear layers and attention, and the stream.
+std::int64_t kept_selectively(const Counts& n) {
+  return n.tokens * (4 * n.width + kStatisticsBytes + n.c * (9 * n.width + n.ffn)) +
+         kept_either_way(n);
+}
+
+// What the last block's backward adds at its highest point: in the MLP, the gradient of the hidden
+// layer and of a weight, in both types.
+std::int64_t backward_of_mlp(const Counts& n, bool is_selective) {
+  const std::int64_t weight = n.width * n.ffn;
+  const bool casts = n.c != kFloatBytes;
+  const std::int64_t gradients =
+      n.tokens * n.c * n.ffn + weight * (casts ? n.c + kFloatBytes : kFloatBytes);
+  if (!is_selective) return gradients;
+  // The hidden layer and the stream made again, and a weight cast again.
+  return gradients + n.tokens * (n.c * n.ffn + 4 * n.width) + (casts ? weight * n.c : 0);
+}
+
+// Or in attention, gradients of scores and of their softmax, when what the layers behind it kept
+// is free already.
+std::int64_t backward_of_attention(const Counts& n) {
   const std::int64_t d = n.width;
-  const std::int64_t weight = d * n.ffn * (n.c == kFloatBytes ? kFloatBytes : n.c + kFloatBytes);
-  const std::int64_t mlp = n.tokens * n.c * 2 * n.ffn + weight;
-  const std::int64_t attention = n.tokens * n.c * 6 * d + 2 * n.kept_self;
-  return n.tokens * 2 * d * kFloatBytes + std::max(mlp, attention);
+  const std::int64_t freed_mlp = n.tokens * (4 * d + n.c * (2 * d + 2 * n.ffn)) + cast_mlp(n);
+  const std::int64_t freed_cross =
+      n.tokens * (4 * d + n.c * 4 * d) + n.kept_cross + cast_attention(n) / 2;
+  const std::int64_t cross = 2 * n.kept_cross + n.tokens * (4 * d + n.c * 3 * d) - freed_mlp;
+  const std::int64_t self =
+      2 * n.kept_self + n.tokens * (4 * d + n.c * 4 * d) - freed_mlp - freed_cross;
+  return std::max(cross, self);
 }
 
 // Batch, embeddings and head.
 std::int64_t kept_by_ends(const DitConfig& config, const Counts& n) {
   const std::int64_t d = n.width, in = config.in_channels * config.patch_volume();
   const std::int64_t out = config.out_channels * config.patch_volume();
-  std::int64_t bytes = n.tokens * kFloatBytes * (2 * d + in + 4 * out);
+  std::int64_t bytes = n.tokens * kFloatBytes * (2 * d + in + 3 * out);
   bytes += n.text * (config.text_dim * (kFloatBytes + n.c) + n.c * 3 * d);
-  bytes += n.samples * kFloatBytes * (config.freq_dim + 4 * d + 6 * d);
+  bytes += n.samples * kFloatBytes * (config.freq_dim + 10 * d);
   if (n.c != kFloatBytes) bytes += n.c * (config.text_dim * d + d * d);
   return bytes;
 }
@@ -91,20 +112,18 @@ std::int64_t kept_by_ends(const DitConfig& config, const Counts& n) {
 std::int64_t activation_bytes(const DitConfig& config, const PackShape& pack,
                               const ActivationOptions& options) {
   const Counts n = count(config, pack, options);
-  const std::int64_t stream = n.tokens * n.width * kFloatBytes;
-  std::int64_t blocks = 0;
+  const std::int64_t layers = config.num_layers;
+  const std::int64_t backward = std::max(backward_of_mlp(n, false), backward_of_attention(n));
   switch (options.checkpointing) {
     case Checkpointing::kNone:
-      blocks = config.num_layers * kept_by_block(n);
-      break;
-    case Checkpointing::kSelective:  // the block that runs backward has made the rest again
-      blocks = (config.num_layers - 1) * kept_selectively(n) + kept_by_block(n);
-      break;
-    case Checkpointing::kFull:
-      blocks = config.num_layers * stream + kept_by_block(n);
-      break;
+      return kept_by_ends(config, n) + layers * kept_by_block(n) + backward;
+    case Checkpointing::kSelective:
+      return kept_by_ends(config, n) + layers * kept_selectively(n) + backward_of_mlp(n, true);
+    case Checkpointing::kFull:  // the stream between blocks, and one block as without
+      return kept_by_ends(config, n) + layers * n.tokens * 4 * n.width + kept_by_block(n) +
+             backward;
   }
-  return kept_by_ends(config, n) + blocks + backward_of_block(n);
+  throw Error(concat("no checkpointing ", static_cast<int>(options.checkpointing)));
 }
 
 }  // namespace zoetrope::model

@@ -72,6 +72,17 @@ TEST_F(Operations, MpirunPassesTheSignalOnAndAllRanksStopAtOneStep) {
   EXPECT_TRUE(fs::exists(at("signalled_ranks/stopped.json")));
 }
 
+TEST_F(Operations, SecondSignalLeavesAtOnce) {
+  // A rank that waits for a stopped one cannot finish its step: the first signal is not enough.
+  const auto left = run_program(
+      "mpirun -np 2 " + train("left", kForever) + " & job=$!; " + after_step("left", 3) +
+      "pid() { sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' " + at("left/heartbeats") +
+      "/rank_$1.json; }; " +
+      "kill -STOP $(pid 1); kill -USR1 $(pid 0); sleep 3.1; kill -TERM $(pid 0); wait $job");
+  EXPECT_EQ(left.exit_code, 128 + 15) << left.err;
+  EXPECT_FALSE(fs::exists(at("left/stopped.json")));
+}
+
 TEST_F(Operations, StoppedRankIsNamedAndTheJobEndsWith75) {
   const auto stuck = run_program("mpirun -np 2 " + train("stuck", kForever) +
                                  " --set watchdog.silent_s=2 & job=$!; " + after_step("stuck", 3) +
