@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "model/attention_cuda.h"
 #include "model/block_attention.h"
+#include "model/linear.h"
 #include "model/selective.h"
 
 namespace zoetrope::model {
@@ -77,27 +78,36 @@ double softmax_scale(const at::Tensor& q_TNH) {
 
 enum class Way {
   kKeepScores,  // short segments
-  kBlocks,      // bf16 where the processor multiplies it
+  kBlocks,      // bf16 where the processor multiplies it fast
   kFlash,       // LibTorch's kernel
 };
 
+// type: of the products.
 bool keeps_scores(std::int64_t query_length, std::int64_t key_length, at::ScalarType type,
                   bool is_selective) {
   const bool may_be_long = type == at::kBFloat16 && !is_selective;
   return query_length * key_length <= (may_be_long ? kMaxKeptScoresBf16 : kMaxKeptScores);
 }
 
+// Without the scores.
+Way way_of_long(const at::Tensor& q_GNLH) {
+  const bool suits = product_type(q_GNLH) == at::kBFloat16 && can_use_block_attention(q_GNLH);
+  return suits ? Way::kBlocks : Way::kFlash;
+}
+
 Way way_of(const at::Tensor& q_TNH, const Group& group, bool is_selective) {
-  if (keeps_scores(group.query_length, group.key_length, q_TNH.scalar_type(), is_selective))
+  if (keeps_scores(group.query_length, group.key_length, product_type(q_TNH), is_selective))
     return Way::kKeepScores;
-  return can_use_block_attention(query_view(q_TNH, group)) ? Way::kBlocks : Way::kFlash;
+  return way_of_long(query_view(q_TNH, group));
 }
 
 // Fills `out`, a view [G, N, L, H]. -> what the backward needs: probabilities, or the rows'
 // log-sum-exp.
-at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, Way way,
-                  double scale, const at::Tensor& out) {
-  if (way == Way::kBlocks) return block_attention(q, k, v, scale, out);
+at::Tensor attend(const at::Tensor& own_q, const at::Tensor& own_k, const at::Tensor& own_v,
+                  Way way, double scale, const at::Tensor& out) {
+  if (way == Way::kBlocks) return block_attention(own_q, own_k, own_v, scale, out);
+  const at::ScalarType type = product_type(own_q);
+  const at::Tensor q = own_q.to(type), k = own_k.to(type), v = own_v.to(type);
   if (way == Way::kFlash) {
     const auto [result, lse] =
         at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, false, {}, scale);
@@ -110,13 +120,16 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
 }
 
 // g is the gradient of `out`; fills the views in d.
-void attend_backward(const at::Tensor& g, const BlockAttentionSaved& saved, Way way, double scale,
-                     const AttentionGradients& d) {
-  const auto& [q, k, v, out, kept] = saved;
-  if (way == Way::kBlocks) return block_attention_backward(g, saved, scale, d.q, d.k, d.v);
+void attend_backward(const at::Tensor& own_g, const BlockAttentionSaved& saved, Way way,
+                     double scale, const AttentionGradients& d) {
+  if (way == Way::kBlocks) return block_attention_backward(own_g, saved, scale, d.q, d.k, d.v);
+  const at::ScalarType type = product_type(own_g);
+  const at::Tensor g = own_g.to(type), q = saved.q_GNLH.to(type), k = saved.k_GNSH.to(type),
+                   v = saved.v_GNSH.to(type);
+  const at::Tensor& kept = saved.lse_GNL;
   if (way == Way::kFlash) {
     const auto [d_q, d_k, d_v] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-        g, q, k, v, out, kept, 0.0, false, {}, scale);
+        g, q, k, v, saved.out_GNLH.to(type), kept, 0.0, false, {}, scale);
     d.q.copy_(d_q);
     d.k.copy_(d_k);
     d.v.copy_(d_v);
@@ -199,8 +212,7 @@ PartialAttention attend_part(const at::Tensor& q_TNH, const at::Tensor& k_SNH,
   const double scale = softmax_scale(q_TNH);
   const at::Tensor q = one_segment(q_TNH), k = one_segment(k_SNH), v = one_segment(v_SNH);
   at::Tensor out_TNH = at::empty_like(q_TNH, at::MemoryFormat::Contiguous);
-  const Way way = can_use_block_attention(q) ? Way::kBlocks : Way::kFlash;
-  const at::Tensor lse = attend(q, k, v, way, scale, one_segment(out_TNH));
+  const at::Tensor lse = attend(q, k, v, way_of_long(q), scale, one_segment(out_TNH));
   return {out_TNH, lse[0]};
 }
 
@@ -215,13 +227,13 @@ AttentionGradients attend_part_backward(const at::Tensor& g_TNH, const at::Tenso
                           at::empty_like(k_SNH, at::MemoryFormat::Contiguous),
                           at::empty_like(v_SNH, at::MemoryFormat::Contiguous)};
   const AttentionGradients views = {one_segment(d.q), one_segment(d.k), one_segment(d.v)};
-  attend_backward(g, saved, can_use_block_attention(saved.q_GNLH) ? Way::kBlocks : Way::kFlash,
-                  scale, views);
+  attend_backward(g, saved, way_of_long(saved.q_GNLH), scale, views);
   return d;
 }
 
 std::int64_t kept_by_attention_bytes(std::int64_t query_length, std::int64_t key_length,
                                      std::int64_t heads, at::ScalarType type, bool is_selective) {
+  type = product_type(type);
   const std::int64_t rows = heads * query_length;
   // A log-sum-exp a row in fp32, or the row's probabilities.
   if (!keeps_scores(query_length, key_length, type, is_selective)) return rows * 4;

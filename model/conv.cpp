@@ -19,6 +19,12 @@ namespace {
 
 // B clips, T frames, H height, W width, C channels, F = B T frames of all clips
 
+at::Tensor for_products(const at::Tensor& x) {
+  return x.to(product_type(x));
+}
+at::Tensor weight_like(const Conv& conv, const at::Tensor& x) {
+  return conv.weight.to(x.scalar_type());
+}
 at::Tensor bias_like(const Conv& conv, const at::Tensor& x) {
   return conv.bias.to(x.scalar_type());
 }
@@ -64,8 +70,8 @@ void Conv::visit_parameters(const std::string& prefix, const ParameterVisitor& v
 at::Tensor causal_conv(const Conv& conv, const at::Tensor& padded_BTHWC) {
   if (is_for_inference(padded_BTHWC) && winograd_pays(conv, padded_BTHWC))
     return winograd_conv(conv, padded_BTHWC);
-  const at::Tensor x_BCTHW = padded_BTHWC.permute({0, 4, 1, 2, 3});
-  const at::Tensor weight = conv.weight.to(x_BCTHW.scalar_type()), bias = bias_like(conv, x_BCTHW);
+  const at::Tensor x_BCTHW = for_products(padded_BTHWC).permute({0, 4, 1, 2, 3});
+  const at::Tensor weight = weight_like(conv, x_BCTHW), bias = bias_like(conv, x_BCTHW);
   at::Tensor y_BCTHW;
   if (!is_kept_from_onednn(x_BCTHW)) {
     y_BCTHW = at::conv3d(x_BCTHW, weight, bias, {1, 1, 1}, {0, 1, 1});
@@ -77,7 +83,7 @@ at::Tensor causal_conv(const Conv& conv, const at::Tensor& padded_BTHWC) {
   } else {
     y_BCTHW = at::mkldnn_convolution(x_BCTHW, weight, bias, {0, 1, 1}, {1, 1, 1}, {1, 1, 1}, 1);
   }
-  return y_BCTHW.permute({0, 2, 3, 4, 1}).contiguous();
+  return y_BCTHW.permute({0, 2, 3, 4, 1}).to(padded_BTHWC.scalar_type()).contiguous();
 }
 
 at::Tensor with_front_frames(const at::Tensor& x_BTHWC, std::int64_t frames) {
@@ -91,13 +97,14 @@ at::Tensor pointwise_conv(const Conv& conv, const at::Tensor& x_BTHWC) {
 at::Tensor time_conv(const Conv& conv, const at::Tensor& x_BTHWC, std::int64_t stride) {
   const std::int64_t clips = x_BTHWC.size(0), height = x_BTHWC.size(2), width = x_BTHWC.size(3);
   // As an image of T rows and H W columns: oneDNN's 2-D kernels.
-  const at::Tensor x_BCTP =
-      x_BTHWC.reshape({clips, x_BTHWC.size(1), height * width, x_BTHWC.size(4)})
-          .permute({0, 3, 1, 2});
+  const at::Tensor x_BCTP = for_products(x_BTHWC)
+                                .reshape({clips, x_BTHWC.size(1), height * width, x_BTHWC.size(4)})
+                                .permute({0, 3, 1, 2});
   const at::Tensor weight =
-      conv.weight.to(x_BTHWC.scalar_type()).view({conv.weight.size(0), conv.weight.size(1), 3, 1});
-  const at::Tensor y_BCTP = at::conv2d(x_BCTP, weight, bias_like(conv, x_BTHWC), {stride, 1});
+      weight_like(conv, x_BCTP).view({conv.weight.size(0), conv.weight.size(1), 3, 1});
+  const at::Tensor y_BCTP = at::conv2d(x_BCTP, weight, bias_like(conv, x_BCTP), {stride, 1});
   return y_BCTP.permute({0, 2, 3, 1})
+      .to(x_BTHWC.scalar_type())
       .contiguous()
       .view({clips, y_BCTP.size(2), height, width, y_BCTP.size(1)});
 }
@@ -105,18 +112,18 @@ at::Tensor time_conv(const Conv& conv, const at::Tensor& x_BTHWC, std::int64_t s
 at::Tensor frame_conv(const Conv& conv, const at::Tensor& x_BTHWC) {
   if (is_for_inference(x_BTHWC) && winograd_pays(conv, x_BTHWC))
     return winograd_conv(conv, x_BTHWC);
+  const at::Tensor x_FCHW = frames_as_images(for_products(x_BTHWC));
   const at::Tensor y_FCHW =
-      at::conv2d(frames_as_images(x_BTHWC), conv.weight.to(x_BTHWC.scalar_type()),
-                 bias_like(conv, x_BTHWC), {1, 1}, {1, 1});
-  return images_as_frames(y_FCHW, x_BTHWC.size(0));
+      at::conv2d(x_FCHW, weight_like(conv, x_FCHW), bias_like(conv, x_FCHW), {1, 1}, {1, 1});
+  return images_as_frames(y_FCHW.to(x_BTHWC.scalar_type()), x_BTHWC.size(0));
 }
 
 at::Tensor halving_frame_conv(const Conv& conv, const at::Tensor& x_BTHWC) {
   const at::Tensor padded_BTHWC = at::constant_pad_nd(x_BTHWC, {0, 0, 0, 1, 0, 1});
+  const at::Tensor x_FCHW = frames_as_images(for_products(padded_BTHWC));
   const at::Tensor y_FCHW =
-      at::conv2d(frames_as_images(padded_BTHWC), conv.weight.to(x_BTHWC.scalar_type()),
-                 bias_like(conv, x_BTHWC), {2, 2});
-  return images_as_frames(y_FCHW, x_BTHWC.size(0));
+      at::conv2d(x_FCHW, weight_like(conv, x_FCHW), bias_like(conv, x_FCHW), {2, 2});
+  return images_as_frames(y_FCHW.to(x_BTHWC.scalar_type()), x_BTHWC.size(0));
 }
 
 at::Tensor double_pixels(const at::Tensor& x_BTHWC) {

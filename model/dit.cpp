@@ -11,11 +11,11 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
-#include <ATen/ops/gelu.h>
 #include <ATen/ops/silu.h>
 
 #include "base/error.h"
 #include "model/attention.h"
+#include "model/gelu.h"
 #include "model/linear.h"
 #include "model/norms.h"
 #include "model/parallel/sequence.h"
@@ -196,7 +196,7 @@ struct Dit::Block {
     const at::Tensor f_TD = gather_tokens(
         modulated_layer_norm(x_tD, m[4] + 1, m[3], c.rows, config.eps, c.compute_type), c.plan);
     const at::Tensor inner_TD = ffn_in.lora_down.defined()
-                                    ? at::gelu(ffn_in(f_TD), "tanh")
+                                    ? tanh_gelu(ffn_in(f_TD))
                                     : linear_gelu(f_TD, ffn_in.weight, ffn_in.bias);
     return gated_residual(x_tD, scatter_linear(ffn_out, inner_TD, c.plan), m[5], c.rows);
   }
@@ -280,7 +280,7 @@ Dit::Conditions Dit::conditions(const DitInput& input, at::ScalarType compute_ty
   c.time_UD =
       time_out_(at::silu(time_in_(sinusoids(input.timesteps_U, config_.freq_dim).to(master_type))));
   c.time_U6D = time_proj_(at::silu(c.time_UD)).view({-1, 6, config_.width()});
-  c.text_LD = text_out_(at::gelu(text_in_(text_LE.to(compute_type)), "tanh"));
+  c.text_LD = text_out_(tanh_gelu(text_in_(text_LE.to(compute_type))));
   return c;
 }
 

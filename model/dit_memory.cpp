@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "model/attention.h"
+#include "model/linear.h"
 
 namespace zoetrope::model {
 namespace {
@@ -17,6 +18,7 @@ constexpr std::int64_t kStatisticsBytes = 36;  // a token: of three norms, and q
 struct Counts {
   std::int64_t tokens, text, samples;  // on this rank
   std::int64_t width, ffn, c;
+  bool casts_weights, widens;                  // products of bf16 are in bf16, in fp32
   std::int64_t kept_self = 0, kept_cross = 0;  // by attention: probabilities, or log-sum-exp
 };
 
@@ -28,7 +30,9 @@ Counts count(const DitConfig& config, const PackShape& pack, const ActivationOpt
            static_cast<std::int64_t>(pack.tokens.size()),
            config.width(),
            config.ffn_dim,
-           options.bf16 ? 2 : kFloatBytes};
+           options.bf16 ? 2 : kFloatBytes,
+           options.bf16 && product_type(at::kBFloat16) == at::kBFloat16,
+           options.bf16 && product_type(at::kBFloat16) == at::kFloat};
   const at::ScalarType type = options.bf16 ? at::kBFloat16 : at::kFloat;
   for (std::size_t s = 0; s < pack.tokens.size(); ++s) {
     const std::int64_t heads = config.num_attention_heads, tokens = pack.tokens[s];
@@ -43,10 +47,10 @@ Counts count(const DitConfig& config, const PackShape& pack, const ActivationOpt
 
 // bf16 copies of a block's weights: of the attentions, of the MLP.
 std::int64_t cast_attention(const Counts& n) {
-  return n.c == kFloatBytes ? 0 : n.c * 8 * n.width * n.width;
+  return n.casts_weights ? n.c * 8 * n.width * n.width : 0;
 }
 std::int64_t cast_mlp(const Counts& n) {
-  return n.c == kFloatBytes ? 0 : n.c * 2 * n.width * n.ffn;
+  return n.casts_weights ? n.c * 2 * n.width * n.ffn : 0;
 }
 
 // Keys twice and values of the text, modulation and two multipliers, and what attention keeps.
@@ -71,16 +75,15 @@ std::int64_t kept_selectively(const Counts& n) {
          kept_either_way(n);
 }
 
-// What the last block's backward adds at its highest point: in the MLP, the gradient of the hidden
-// layer and of a weight, in both types.
+// What the last block's backward adds at its highest point: in the MLP, the gradients of the hidden
+// layer and of a weight, in each type that they have.
 std::int64_t backward_of_mlp(const Counts& n, bool is_selective) {
   const std::int64_t weight = n.width * n.ffn;
-  const bool casts = n.c != kFloatBytes;
-  const std::int64_t gradients =
-      n.tokens * n.c * n.ffn + weight * (casts ? n.c + kFloatBytes : kFloatBytes);
+  const std::int64_t gradients = n.tokens * (n.c + (n.widens ? kFloatBytes : 0)) * n.ffn +
+                                 weight * (n.casts_weights ? n.c + kFloatBytes : kFloatBytes);
   if (!is_selective) return gradients;
   // The hidden layer and the stream made again, and a weight cast again.
-  return gradients + n.tokens * (n.c * n.ffn + 4 * n.width) + (casts ? weight * n.c : 0);
+  return gradients + n.tokens * (n.c * n.ffn + 4 * n.width) + (n.casts_weights ? weight * n.c : 0);
 }
 
 // Or in attention, gradients of scores and of their softmax, when what the layers behind it kept
@@ -103,7 +106,7 @@ std::int64_t kept_by_ends(const DitConfig& config, const Counts& n) {
   std::int64_t bytes = n.tokens * kFloatBytes * (2 * d + in + 3 * out);
   bytes += n.text * (config.text_dim * (kFloatBytes + n.c) + n.c * 3 * d);
   bytes += n.samples * kFloatBytes * (config.freq_dim + 10 * d);
-  if (n.c != kFloatBytes) bytes += n.c * (config.text_dim * d + d * d);
+  if (n.casts_weights) bytes += n.c * (config.text_dim * d + d * d);
   return bytes;
 }
 

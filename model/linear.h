@@ -1,14 +1,18 @@
-// y = x W^T + b with the weights cast to x's dtype, forward and backward.
+// y = x W^T + b with the weights cast to the dtype that is multiplied, forward and backward.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 namespace zoetrope::model {
 
+// What products of `type` are computed in, on CPUs: in `type` itself, but bf16 in fp32 where the
+// processor multiplies that faster. Sums are fp32 either way.
+at::ScalarType product_type(at::ScalarType type);
+// The same, on x's device.
+at::ScalarType product_type(const at::Tensor& x);
+
 // x [..., in], weight [out, in], bias [out] or undefined -> [..., out] in x's dtype. Gradients of
-// weight and bias come in their own dtype (fp32 masters under bf16 GEMMs). On a CPU, fp32 products
-// run in oneDNN: its kernels were 2 to 3 times faster than LibTorch's BLAS on AVX-512 machines that
-// are not Intel's.
+// weight and bias come in their own dtype (fp32 masters under bf16 GEMMs).
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 // While one is active on a thread, its linear layers keep the weights themselves for backward and

@@ -4,6 +4,10 @@
 #include <bit>
 #include <cstring>
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
+
 // One clone an instruction set, picked when the program starts. Sanitizers run before that is
 // possible.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
@@ -51,11 +55,38 @@ constexpr std::int64_t kLanes = 16;
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+// (1 + tanh(u)) / 2 = 1 / (1 + exp(-2 u)), for u = sqrt(2 / pi) (x + 0.044715 x^3).
+constexpr float kGeluSlope = 0.7978845608F, kGeluCube = 0.044715F;
+[[gnu::always_inline]] inline float gelu_gate(float x) {
+  const float v = 2 * kGeluSlope * (x + kGeluCube * x * x * x);
+  const float e = exp_of_negative(v < 0 ? v : -v);
+  return (v < 0 ? e : 1.0F) / (1 + e);
+}
+
 }  // namespace
 
 bool has_bf16_products() {
 #if defined(__x86_64__) && defined(__GNUC__)
   return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+bool is_intel_cpu() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return __builtin_cpu_is("intel") != 0;
+#else
+  return false;
+#endif
+}
+
+bool has_fast_bf16_products() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  constexpr unsigned kAmxBf16 = 1U << 22;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  const bool has_amx = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmxBf16);
+  return has_amx || (has_bf16_products() && __builtin_cpu_is("amd"));
 #else
   return false;
 #endif
@@ -248,6 +279,21 @@ ZOETROPE_VECTORISED
 void gate(float* __restrict to, const float* __restrict residual, const float* __restrict update,
           const float* __restrict gates, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = residual[i] + gates[i] * update[i];
+}
+
+ZOETROPE_VECTORISED
+void gelu(float* __restrict to, const float* __restrict x, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = x[i] * gelu_gate(x[i]);
+}
+
+ZOETROPE_VECTORISED
+void gelu_backward(float* __restrict to, const float* __restrict g, const float* __restrict x,
+                   std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float gate = gelu_gate(x[i]);
+    const float slope = 2 * kGeluSlope * (1 + 3 * kGeluCube * x[i] * x[i]);
+    to[i] = g[i] * (gate + x[i] * gate * (1 - gate) * slope);
+  }
 }
 
 ZOETROPE_VECTORISED

@@ -27,6 +27,10 @@ void interleave(std::uint16_t* to, const std::uint16_t* x, const std::uint16_t* 
 
 // Whether the processor multiplies bf16 itself (AVX-512 bf16).
 bool has_bf16_products();
+bool is_intel_cpu();
+// Whether products of bf16 are faster than those of fp32 on this processor: with AMX, or with
+// AVX-512 bf16 on AMD's. Intel's cores without AMX were seen at half the rate of fp32.
+bool has_fast_bf16_products();
 
 // to = bf16 of exp(scale x - shift), for scale x <= shift; returns their sum before rounding.
 float exp_scaled(std::uint16_t* to, const float* x, float scale, float shift, std::int64_t n);
@@ -53,6 +57,10 @@ void scale_backward(float* to, const float* g, const float* x, float rstd, const
 // to = residual + gate update
 void gate(float* to, const float* residual, const float* update, const float* gates,
           std::int64_t n);
+
+// to = GELU of x by tanh, and the gradient of x for the gradient g of it.
+void gelu(float* to, const float* x, std::int64_t n);
+void gelu_backward(float* to, const float* g, const float* x, std::int64_t n);
 
 // Rotates each pair (2k, 2k + 1) of `heads` heads of `n` channels: cosines and sines hold n values,
 // each twice, the sine's sign in place (- for even channels). In place.

@@ -7,6 +7,7 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include "base/error.h"
+#include "model/linear.h"
 #include "model/vae_norm.h"
 
 namespace zoetrope::model {
@@ -98,11 +99,12 @@ AttentionBlock::AttentionBlock(std::int64_t width, at::Device device)
 at::Tensor AttentionBlock::forward(const at::Tensor& x_BTHWC) const {
   const std::int64_t channels = x_BTHWC.size(4);
   const at::Tensor qkv = pointwise_conv(to_qkv, rms_norm(x_BTHWC, norm, Activation::kNone));
-  const auto parts_F1PC =
-      qkv.view({x_BTHWC.size(0) * x_BTHWC.size(1), 1, -1, 3 * channels}).split(channels, -1);
+  const auto parts_F1PC = qkv.to(product_type(qkv))
+                              .view({x_BTHWC.size(0) * x_BTHWC.size(1), 1, -1, 3 * channels})
+                              .split(channels, -1);
   const at::Tensor mixed =
       at::scaled_dot_product_attention(parts_F1PC[0], parts_F1PC[1], parts_F1PC[2]);
-  return x_BTHWC + pointwise_conv(proj, mixed.reshape(x_BTHWC.sizes()));
+  return x_BTHWC + pointwise_conv(proj, mixed.to(x_BTHWC.scalar_type()).reshape(x_BTHWC.sizes()));
 }
 
 void AttentionBlock::visit_parameters(const std::string& prefix, const ParameterVisitor& visit) {
