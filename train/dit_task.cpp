@@ -394,9 +394,9 @@ std::vector<double> DitTask::validate() {
   return loss_by_t;
 }
 
-model::ModelSnapshot DitTask::snapshot_model(model::TensorMap weights) {
-  if (!lora_) return Task::snapshot_model(std::move(weights));
-  return model::lora_snapshot(lora_->config(), model_config(), weights);
+Task::WeightsFile DitTask::weights_file() const {
+  if (!lora_) return {};
+  return {model::kLoraFile, model::kLoraPrefix, model::lora_metadata(lora_->config())};
 }
 
 model::ParameterVisitor DitTask::weights_in(const std::filesystem::path& folder) {

@@ -29,7 +29,7 @@ class DitTask : public Task {
   void rehearse(const BeforePass& before_pass) override;
   LocalStep forward_backward(std::int64_t step, const BeforePass& before_pass) override;
   std::vector<double> validate() override;
-  model::ModelSnapshot snapshot_model(model::TensorMap weights) override;
+  WeightsFile weights_file() const override;
   model::ParameterVisitor weights_in(const std::filesystem::path& folder) override;
   Json model_config() const override;
   Json context() const override;

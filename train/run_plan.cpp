@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <c10/util/accumulate.h>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -20,6 +22,7 @@
 #include "model/dit_memory.h"
 #include "model/lora.h"
 #include "model/vae.h"
+#include "train/checkpoint_files.h"
 #include "train/dit_task.h"
 
 namespace zoetrope::train {
@@ -207,6 +210,7 @@ void plan_vae(const TrainConfig& config, RunPlan& plan) {
 struct ModelSize {
   std::int64_t frozen = 0, trained = 0;
   std::int64_t in_blocks = 0, largest_block = 0;  // of the trained ones
+  std::map<std::string, std::int64_t> bytes;      // of the trained ones, as global tensors
 };
 
 ModelSize size_of(model::Module& module) {
@@ -214,6 +218,8 @@ ModelSize size_of(model::Module& module) {
   std::map<std::int64_t, std::int64_t> blocks;
   module.visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
     size.trained += parameter.numel();
+    size.bytes[name] = kFloatBytes * c10::multiply_integers(
+                                         module.part_of(name).global_shape(parameter.sizes()));
     if (module.unit_of(name) < 0) return;
     size.in_blocks += parameter.numel();
     blocks[module.unit_of(name)] += parameter.numel();
@@ -251,6 +257,18 @@ void plan_weights(const TrainConfig& config, const ModelSize& size, MemoryPlan& 
     memory.gradients = std::min(memory.gradients, memory.gradients / shard + 2 * bucket);
   }
   memory.state = 3 * kFloatBytes * (size.trained / shard);
+}
+
+// What the rank that writes most of a checkpoint copies.
+std::int64_t plan_checkpoint(const TrainConfig& config, const ModelSize& size, int ranks) {
+  TensorSet weights{"model", "weights.safetensors", {}, size.bytes};
+  TensorSet moments{"", "optimizer.safetensors", {}, {}};
+  for (const auto& [name, bytes] : size.bytes) {
+    moments.bytes["first." + name] = moments.bytes["second." + name] = bytes;
+  }
+  return largest_share(
+      assign_files({weights, weights, moments},
+                   static_cast<std::int64_t>(config.checkpoint.max_file_gb * 1e9), ranks));
 }
 
 // Mean TFLOP/s a rank over the last steps in the run folder; 0 when it has none.
@@ -338,7 +356,7 @@ RunPlan plan_run(const TrainConfig& config, int ranks) {
   const ModelSize size = size_of_model(config);
   if (size.frozen > 0) plan.facts += concat("trained: ", size.trained, " in adapters\n");
   plan_weights(config, size, plan.memory);
-  plan.memory.checkpoint = 4 * kFloatBytes * size.trained * config.mesh.tensor;
+  plan.memory.checkpoint = plan_checkpoint(config, size, ranks);
   plan.memory_limit = memory_of_a_rank(config.hardware, ranks);
   plan_time(config, plan);
   return plan;

@@ -86,7 +86,7 @@ inline TrainConfig tiny_config(const fs::path& folder, const std::string& run) {
   return config;
 }
 
-inline std::vector<float> flatten(const Optimizer::TensorMap& tensors) {
+inline std::vector<float> flatten(const TensorMap& tensors) {
   std::vector<float> values;
   for (const auto& [name, tensor] : tensors) {
     values.insert(values.end(), tensor.const_data_ptr<float>(),
