@@ -60,7 +60,7 @@ TEST_F(DataParallel, ARankCopiesItsShareOfACheckpointAndNoMore) {
     const auto batch = std::max(largest, static_cast<std::int64_t>(kSmallBuckets * kMegabyte));
     EXPECT_LE(count->now(), share) << name_of(all[m]);
     EXPECT_LE(count->peak(), share + 3 * batch) << name_of(all[m]);
-    if (world().size() == 4) EXPECT_LT(count->peak(), total / 2);
+    EXPECT_TRUE(world().size() < 4 || count->peak() < total / 2);
     std::vector<double> held = {static_cast<double>(count->now())};
     world().all_reduce_sum(std::span<double>(held));
     EXPECT_EQ(held[0], static_cast<double>(total));  // nobody copies what another has
@@ -78,8 +78,8 @@ TEST_F(DataParallel, FilesOfManyRanksAreThoseOfOne) {
     return find_checkpoints(config.run.dir).back().folder;
   };
   const fs::path first = save(world(), spread_config(folder_, "many"), "none");
-  const fs::path alone = save(*alone_ranks, spread_config(folder_, concat("one", world().rank())),
-                              first.string());
+  const fs::path alone =
+      save(*alone_ranks, spread_config(folder_, concat("one", world().rank())), first.string());
   const Json files = read_json(first / "manifest.json").at("files");
   EXPECT_GT(files.size(), 20u);
   EXPECT_TRUE(files.contains("model/diffusion_pytorch_model.safetensors.index.json"));

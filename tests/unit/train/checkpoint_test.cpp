@@ -27,7 +27,8 @@ class Checkpoints : public testing::Test {
     fs::create_directories(folder / "model");
     write_file_atomically(folder / "model" / "weights", "step " + std::to_string(step));
     write_file_atomically(folder / "state.json", "{}");
-    return publish_checkpoint(run_, step, "dit", seal_files(folder, {"model/weights", "state.json"}));
+    return publish_checkpoint(run_, step, "dit",
+                              seal_files(folder, {"model/weights", "state.json"}));
   }
   fs::path run_;
 };
