@@ -12,7 +12,7 @@ namespace zoetrope::train {
 
 // Tensors that belong together: in FOLDER/NAME, or in several files with an index.
 struct TensorSet {
-  std::string folder, name;                   // folder: in the checkpoint's, "" = there
+  std::string folder, name;  // folder: in the checkpoint's, "" = there
   std::map<std::string, std::string> metadata;
   std::map<std::string, std::int64_t> bytes;  // by name in the file
 };

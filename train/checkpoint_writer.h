@@ -57,7 +57,7 @@ class CheckpointWriter {
   std::atomic<bool> is_writing_ = false;
   std::thread thread_;
   // Touched by the thread while it runs, by the owner after joining it.
-  std::string report_;  // of this rank's files: JSON
+  std::string report_;         // of this rank's files: JSON
   std::int64_t failures_ = 0;  // rank 0's
   std::string last_failure_;
 };

@@ -42,6 +42,8 @@ class DitTask : public Task {
   void attach_adapters();
   void check_corpus(const data::Corpus& corpus) const;
   void hold_out();
+  std::int64_t tokens_of_a_rank() const;
+  PackedBatch idle_batch() const;
   void make_seat_groups();
   model::TokenPlan token_plan(const std::vector<data::LoadedSample>& samples,
                               const std::vector<model::Grid>& grids);

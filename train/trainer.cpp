@@ -102,8 +102,8 @@ void Trainer::start(const std::string& from) {
   }
   ZOETROPE_CHECK_CONFIG(steps_done_ <= config_.steps, "checkpoint ", chosen, " is at step ",
                         steps_done_, ", the config ends at ", config_.steps);
-  writer_ = std::make_unique<CheckpointWriter>(config_.run.dir, config_.task, config_.checkpoint,
-                                               world_);
+  writer_ =
+      std::make_unique<CheckpointWriter>(config_.run.dir, config_.task, config_.checkpoint, world_);
   if (world_.rank() == 0) {
     remove_unfinished(config_.run.dir);
     require_room();

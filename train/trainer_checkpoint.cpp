@@ -52,8 +52,7 @@ StateLayout lay_out(const Task::WeightsFile& weights, const Optimizer& optimizer
       layout.sets[source.set].bytes[source.prefix + name] = bytes;
     }
   }
-  layout.files =
-      assign_files(layout.sets, static_cast<std::int64_t>(max_file_gb * 1e9), num_ranks);
+  layout.files = assign_files(layout.sets, static_cast<std::int64_t>(max_file_gb * 1e9), num_ranks);
   return layout;
 }
 
