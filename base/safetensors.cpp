@@ -312,38 +312,55 @@ void write_safetensors(const std::filesystem::path& path,
   });
 }
 
+std::vector<TensorFile> spread_tensors(const std::string& name,
+                                       const std::map<std::string, std::int64_t>& bytes,
+                                       std::int64_t max_bytes) {
+  std::vector<TensorFile> files(1);
+  for (const auto& [tensor, size] : bytes) {
+    if (max_bytes > 0 && !files.back().tensors.empty() && files.back().bytes + size > max_bytes) {
+      files.emplace_back();
+    }
+    files.back().tensors.push_back(tensor);
+    files.back().bytes += size;
+  }
+  const std::filesystem::path whole(name);
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    char number[32] = "";
+    if (files.size() > 1) {
+      std::snprintf(number, sizeof(number), "-%05zu-of-%05zu", i + 1, files.size());
+    }
+    files[i].name = whole.stem().string() + number + whole.extension().string();
+  }
+  return files;
+}
+
+std::string tensor_index(const std::vector<TensorFile>& files) {
+  std::int64_t total = 0;
+  Json names = Json::object();
+  for (const TensorFile& file : files) {
+    for (const std::string& tensor : file.tensors) names[tensor] = file.name;
+    total += file.bytes;
+  }
+  return Json{{"metadata", {{"total_size", total}}}, {"weight_map", names}}.dump(2) + "\n";
+}
+
 void write_safetensors_parts(const std::filesystem::path& path,
                              const std::map<std::string, TensorView>& tensors,
                              const std::map<std::string, std::string>& metadata,
                              std::int64_t max_bytes) {
-  std::vector<std::map<std::string, TensorView>> parts(1);
-  std::int64_t total = 0, in_part = 0;
+  std::map<std::string, std::int64_t> bytes;
   for (const auto& [name, view] : tensors) {
-    const auto bytes = static_cast<std::int64_t>(view.bytes.size());
-    if (max_bytes > 0 && !parts.back().empty() && in_part + bytes > max_bytes) {
-      parts.emplace_back();
-      in_part = 0;
-    }
-    parts.back().emplace(name, view);
-    total += bytes;
-    in_part += bytes;
+    bytes[name] = static_cast<std::int64_t>(view.bytes.size());
+  }
+  const std::vector<TensorFile> files = spread_tensors(path.filename().string(), bytes, max_bytes);
+  for (const TensorFile& file : files) {
+    std::map<std::string, TensorView> part;
+    for (const std::string& name : file.tensors) part.emplace(name, tensors.at(name));
+    write_safetensors(path.parent_path() / file.name, part, metadata);
   }
   const std::filesystem::path index = path.string() + ".index.json";
-  if (parts.size() == 1) {
-    write_safetensors(path, tensors, metadata);
-    std::filesystem::remove(index);
-    return;
-  }
-  Json files = Json::object();
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    char number[32];
-    std::snprintf(number, sizeof(number), "-%05zu-of-%05zu", i + 1, parts.size());
-    const std::string name = path.stem().string() + number + path.extension().string();
-    write_safetensors(path.parent_path() / name, parts[i], metadata);
-    for (const auto& [tensor, view] : parts[i]) files[tensor] = name;
-  }
-  write_json(index, Json{{"metadata", {{"total_size", total}}}, {"weight_map", files}});
-  std::filesystem::remove(path);
+  if (files.size() > 1) write_file_atomically(index, tensor_index(files));
+  std::filesystem::remove(files.size() > 1 ? path : index);
 }
 
 std::vector<std::filesystem::path> safetensors_parts(const std::filesystem::path& path) {

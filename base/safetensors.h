@@ -50,9 +50,22 @@ void write_safetensors(const std::filesystem::path& path,
                        const std::map<std::string, TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
-// The same, but tensors of more than `max_bytes` in all (0 = no limit) are spread, in the order of
-// their names, over NAME-00001-of-0000N.safetensors, and NAME.safetensors.index.json says which
-// file has which. What an older write left under the other of the two names is removed.
+// How a set of tensors lies in files.
+struct TensorFile {
+  std::string name;  // NAME.safetensors, or NAME-00001-of-0000N.safetensors
+  std::vector<std::string> tensors;
+  std::int64_t bytes = 0;  // of the tensors
+};
+// Tensors of more than `max_bytes` in all (0 = no limit) are spread, in the order of their names,
+// over several files. A function of names and sizes alone.
+std::vector<TensorFile> spread_tensors(const std::string& name,
+                                       const std::map<std::string, std::int64_t>& bytes,
+                                       std::int64_t max_bytes);
+// Of several files, the text of NAME.safetensors.index.json: which of them has which tensor.
+std::string tensor_index(const std::vector<TensorFile>& files);
+
+// The same as write_safetensors, spread over files of `max_bytes`, with their index. What an older
+// write left under the other of the two names is removed.
 void write_safetensors_parts(const std::filesystem::path& path,
                              const std::map<std::string, TensorView>& tensors,
                              const std::map<std::string, std::string>& metadata,

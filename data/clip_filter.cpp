@@ -25,7 +25,8 @@ std::vector<NamedRange> ranges_of_filter(const ClipFilter& filter) {
           {"brightness", filter.brightness, false},
           {"contrast", filter.contrast, false},
           {"black_share", filter.black_share, false},
-          {"letterbox_share", filter.letterbox_share, false}};
+          {"letterbox_share", filter.letterbox_share, false},
+          {"text_share", filter.text_share, false}};
 }
 
 double known_score(const std::map<std::string, double>& scores, const std::string& name,

@@ -16,7 +16,7 @@ namespace zoetrope::data {
 // A range is [low, high], both kept, or empty: any value. Images have no scores of time, and pass.
 struct ClipFilter {
   std::vector<double> motion, static_share, frozen_share;  // scores of time
-  std::vector<double> sharpness, brightness, contrast, black_share, letterbox_share;
+  std::vector<double> sharpness, brightness, contrast, black_share, letterbox_share, text_share;
   std::vector<std::string> camera;
   std::string near_duplicates = "keep";
   std::map<std::string, double> list_at_least, list_at_most;
@@ -31,6 +31,7 @@ struct ClipFilter {
     visit("contrast", contrast, "[low, high]: standard deviation of luma, 1 = white");
     visit("black_share", black_share, "[low, high]: share of pictures that are black");
     visit("letterbox_share", letterbox_share, "[low, high]: share of the area that is black bars");
+    visit("text_share", text_share, "[low, high]: share of the area that is text laid over it");
     visit("camera", camera, "only these camera moves; empty = any", one_of(kCameraNames));
     visit("near_duplicates", near_duplicates,
           "drop: of clips that look alike only the one whose id sorts first",

@@ -119,6 +119,7 @@ Json to_json(const ClipRecord& record) {
             {"shard_offset", record.shard_offset},
             {"captions", record.captions},
             {"text_ids", record.text_ids}};
+  if (!record.caption_kinds.empty()) json["caption_kinds"] = record.caption_kinds;
   if (!record.scores.empty()) json["scores"] = record.scores;
   if (!record.camera.empty()) json["camera"] = record.camera;
   if (!record.look.empty()) json["look"] = record.look;
@@ -148,6 +149,12 @@ ClipRecord clip_from_json(const Json& json, const std::string& place) {
   record.shard_offset = read.offset("shard_offset");
   record.captions = read.texts("captions");
   record.text_ids = read.texts("text_ids");
+  if (read.has("caption_kinds")) {
+    record.caption_kinds = read.texts("caption_kinds");
+    ZOETROPE_CHECK_DATA(record.caption_kinds.size() == record.captions.size(), place, ": ",
+                        record.captions.size(), " captions but ", record.caption_kinds.size(),
+                        " caption_kinds");
+  }
   record.scores = read.numbers("scores");
   record.list_scores = read.numbers("list_scores");
   if (read.has("camera")) record.camera = read.text("camera");

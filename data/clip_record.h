@@ -32,6 +32,9 @@ struct TextRecord {
   std::vector<float> values;
 };
 
+// The kind of captions that came without one.
+inline constexpr char kPlainCaption[] = "caption";
+
 // One clip. `id` is the hash of (file content, time range, transform, VAE), hence a name for the
 // work.
 struct ClipRecord {
@@ -46,12 +49,16 @@ struct ClipRecord {
   std::int64_t shard_offset = 0;  // of its values in that file, bytes
   std::vector<std::string> captions;
   std::vector<std::string> text_ids;          // TextRecord ids, one per caption
+  std::vector<std::string> caption_kinds;     // "short", ...: one per caption, or empty
   std::map<std::string, double> scores;       // of the pixels, see data/clip_scores.h
   std::string camera, look;                   // likewise; "" where there are none
   std::map<std::string, double> list_scores;  // as the user's list had them
   std::string duplicate_of;  // id of the clip that it looks like; set when the corpus is merged
   bool is_stored() const { return !shard.empty(); }
   bool is_image() const { return frames == 1; }
+  std::string caption_kind(std::size_t i) const {
+    return caption_kinds.empty() ? kPlainCaption : caption_kinds[i];
+  }
   LatentShape latent_shape() const {
     return {latent_channels, latent_frames, latent_height, latent_width};
   }

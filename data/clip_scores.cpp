@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "data/camera_motion.h"
 #include "data/small_luma.h"
+#include "data/text_overlay.h"
 
 namespace zoetrope::data {
 
@@ -27,6 +28,7 @@ constexpr double kFrozenLevels = 0.1;  // mean difference of a picture shown aga
 constexpr double kBlackLevel = 32;     // 99 % of a black picture's pixels are darker
 constexpr double kBarLevel = 28;       // and all of a black bar's
 constexpr int kHashSide = 32, kHashBits = 64;
+constexpr int kTextPictures = 5;
 
 double mean_level(const std::vector<float>& levels) {
   double sum = 0;
@@ -176,6 +178,16 @@ void put_motion(const Frames& frames, ClipScores& scores) {
   if (scores.camera == "mixed") scores.camera = camera_name(near, 1 / fps, side);
 }
 
+double text_share_of(const Frames& frames) {
+  const int count = std::min(kTextPictures, frames.num_frames);
+  std::vector<LumaPicture> pictures;
+  for (int picture = 0; picture < count; ++picture) {
+    const int index = count == 1 ? 0 : picture * (frames.num_frames - 1) / (count - 1);
+    pictures.push_back(luma_of(frames, index));
+  }
+  return text_share(pictures);
+}
+
 // Signs of the 64 lowest DCT coefficients but the first, against their median.
 std::uint64_t look_of(const LumaPicture& picture) {
   const LumaPicture small =
@@ -221,6 +233,7 @@ ClipScores score_clip(const Frames& frames) {
   PictureScores pictures(frames);
   for (int index = 0; index < frames.num_frames; ++index) pictures.add(luma_of(frames, index));
   pictures.put(scores.numbers);
+  scores.numbers["text_share"] = text_share_of(frames);
   if (frames.num_frames > 1) put_motion(frames, scores);
   scores.look = look_of(frames);
   return scores;

@@ -2,6 +2,10 @@
 #include "data/corpus_mix.h"
 
 #include <algorithm>
+#include <limits>
+#include <map>
+#include <memory>
+#include <utility>
 
 #include "base/error.h"
 
@@ -103,17 +107,56 @@ TextRecord CorpusMix::text(std::int64_t clip, const std::string& text_id) const 
   return member_of(clip).corpus->text(text_id);
 }
 
-ClipPool CorpusMix::pool(const std::vector<std::int64_t>& patch) const {
+std::int64_t CorpusMix::tokens(std::int64_t clip, const std::vector<std::int64_t>& patch) const {
+  const LatentShape latent = shape(clip);
+  return (latent.frames / patch[0]) * (latent.height / patch[1]) * (latent.width / patch[2]);
+}
+
+std::vector<CorpusMix::Kind> CorpusMix::kinds(const std::vector<std::int64_t>& patch,
+                                              const DrawConfig& draw) const {
+  ZOETROPE_CHECK_CONFIG(num_clips_ <= std::numeric_limits<std::uint32_t>::max(),
+                        "draw tells kinds of at most 4,294,967,295 clips apart, here are ",
+                        num_clips_);
+  std::map<ClipKind, Kind> kinds;
+  std::map<ClipKind, std::int64_t> counts;
+  std::vector<double> weights;
+  for (std::size_t m = 0; m < members_.size(); ++m) {
+    weights.push_back(members_[m].weight);
+    const std::int64_t end = m + 1 < members_.size() ? members_[m + 1].first_clip : num_clips_;
+    for (std::int64_t clip = members_[m].first_clip; clip < end; ++clip) {
+      const std::int64_t length = tokens(clip, patch);
+      const ClipKind kind{static_cast<std::int64_t>(m), shape(clip).frames == 1,
+                          size_rule(draw, length)};
+      kinds[kind].clips.push_back(static_cast<std::uint32_t>(clip));
+      kinds[kind].tokens += length;
+      ++counts[kind];
+    }
+  }
+  std::vector<Kind> result;
+  for (const auto& [kind, share] : shares_of(draw, counts, weights)) {
+    result.push_back(std::move(kinds[kind]));
+    result.back().kind = kind;
+    result.back().share = share;
+  }
+  return result;
+}
+
+ClipPool CorpusMix::pool(const std::vector<std::int64_t>& patch, const DrawConfig& draw) const {
   ZOETROPE_CHECK(patch.size() == 3, "a patch of ", patch.size(), " sides");
+  check_draw(draw);
   std::vector<ClipPool::Part> parts;
+  const auto length = [this, patch](std::int64_t clip) { return tokens(clip, patch); };
+  if (draw.has_kinds()) {
+    for (Kind& kind : kinds(patch, draw)) {
+      const auto clips = std::make_shared<std::vector<std::uint32_t>>(std::move(kind.clips));
+      parts.push_back({static_cast<std::int64_t>(clips->size()), kind.share, clips});
+    }
+    return {parts, length};
+  }
   for (const Member& member : members_) {
     parts.push_back({member.filtered.kept - member.num_held_out, member.weight});
   }
-  return {parts, [this, patch](std::int64_t clip) {
-            const LatentShape latent = shape(clip);
-            return (latent.frames / patch[0]) * (latent.height / patch[1]) *
-                   (latent.width / patch[2]);
-          }};
+  return {parts, length};
 }
 
 }  // namespace zoetrope::data

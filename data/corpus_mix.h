@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "data/clip_draw.h"
 #include "data/clip_filter.h"
 #include "data/clip_pool.h"
 #include "data/corpus.h"
@@ -47,8 +48,17 @@ class CorpusMix {
   LatentRecord latent(std::int64_t clip, const ClipRecord& record) const;
   // A text of this clip's corpus; "" is the null text.
   TextRecord text(std::int64_t clip, const std::string& text_id) const;
-  // A pool of these clips, a patch of `patch` latent positions a token. The mix outlives it.
-  ClipPool pool(const std::vector<std::int64_t>& patch) const;
+  // A pool of these clips, a patch of `patch` latent positions a token. The mix outlives it. Asks
+  // for every length, and keeps 4 bytes a clip, when `draw` tells kinds of clips apart.
+  ClipPool pool(const std::vector<std::int64_t>& patch, const DrawConfig& draw = {}) const;
+  // The kinds that `draw` tells apart, and what samples have of each.
+  struct Kind {
+    ClipKind kind;
+    std::vector<std::uint32_t> clips;
+    std::int64_t tokens = 0;  // of all
+    double share = 0;         // of the samples
+  };
+  std::vector<Kind> kinds(const std::vector<std::int64_t>& patch, const DrawConfig& draw) const;
 
  private:
   struct Member {
@@ -61,6 +71,7 @@ class CorpusMix {
   };
   static void apply(const ClipFilter& filter, Member& member);
   const Member& member_of(std::int64_t clip) const;
+  std::int64_t tokens(std::int64_t clip, const std::vector<std::int64_t>& patch) const;
   static std::int64_t number_in(const Member& member, std::int64_t clip);
 
   std::vector<Member> members_;

@@ -61,7 +61,8 @@ void remove_unfinished(const fs::path& folder, bool verify) {
 std::string hash_inputs(const std::vector<WorkItem>& items, std::int64_t shard_bytes) {
   Json rows = Json::array({shard_bytes});
   for (const WorkItem& item : items) {
-    rows.push_back(Json{item.source, item.captions, item.origin.item, item.origin.key, item.bytes});
+    rows.push_back(Json{item.source, item.captions, item.caption_kinds, item.origin.item,
+                        item.origin.key, item.bytes});
   }
   return hash_text(rows.dump(-1, ' ', false, Json::error_handler_t::replace));
 }

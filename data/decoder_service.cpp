@@ -39,10 +39,12 @@ nlohmann::json decode(const nlohmann::json& header, const MediaFile& media, Deco
     sent_bytes += picture.rgb.size();
     too_large = sent_bytes > limit_bytes;
     if (too_large) return false;
-    socket.send(
-        {{"frame",
-          {{"pts_s", picture.pts_s}, {"width", picture.width}, {"height", picture.height}}}},
-        picture.rgb);
+    socket.send({{"frame",
+                  {{"pts_s", picture.pts_s},
+                   {"width", picture.width},
+                   {"height", picture.height},
+                   {"num_expected", picture.num_expected}}}},
+                picture.rgb);
     return true;
   });
   if (skipped(rate)) return skip_to_json(std::get<SkipReason>(rate));

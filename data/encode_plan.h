@@ -20,7 +20,8 @@ struct WorkItem {
   std::string source;
   std::vector<std::string> captions;
   Origin origin;
-  std::int64_t bytes = 0;  // of its latents, estimated
+  std::int64_t bytes = 0;                       // of its latents, estimated
+  std::vector<std::string> caption_kinds = {};  // one per caption
 };
 
 // What the parts before `first_part` hold.

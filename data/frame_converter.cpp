@@ -1,5 +1,5 @@
-// See frame_converter.h. swscale does colour and size in one pass; turning and cropping copy
-// pixels.
+// See frame_converter.h. swscale brings luma and chroma to the target size in one pass; then rows
+// of them become RGB. Turning and cropping copy pixels.
 
 #include "data/frame_converter.h"
 
@@ -26,8 +26,34 @@ bool is_hdr(const AVFrame& picture) {
   return picture.color_trc == AVCOL_TRC_SMPTE2084 || picture.color_trc == AVCOL_TRC_ARIB_STD_B67;
 }
 
-bool is_yuv(const AVPixFmtDescriptor& format) {
-  return (format.flags & AV_PIX_FMT_FLAG_RGB) == 0 && format.nb_components >= 3;
+bool is_yuv(const AVFrame& picture, const AVPixFmtDescriptor& format) {
+  const bool xyz = picture.format == AV_PIX_FMT_XYZ12LE || picture.format == AV_PIX_FMT_XYZ12BE;
+  return (format.flags & AV_PIX_FMT_FLAG_RGB) == 0 && format.nb_components >= 3 && !xyz;
+}
+
+bool is_full_range(const AVFrame& picture) {
+  switch (picture.format) {
+    case AV_PIX_FMT_YUVJ411P:
+    case AV_PIX_FMT_YUVJ420P:
+    case AV_PIX_FMT_YUVJ422P:
+    case AV_PIX_FMT_YUVJ440P:
+    case AV_PIX_FMT_YUVJ444P:
+      return true;
+    default:
+      return picture.color_range == AVCOL_RANGE_JPEG;
+  }
+}
+
+// What swscale is asked for. Its own exact way from YUV to RGB takes three times as long as the
+// planes and YuvToRgb, which hold all that its filter overshoots only in limited range and where
+// pixels are averaged. HDR keeps all bits up to the tone mapping.
+AVPixelFormat scaled_format_of(const AVFrame& picture, const AVPixFmtDescriptor& format,
+                               PictureSize target) {
+  if (is_hdr(picture)) return AV_PIX_FMT_YUV444P16;
+  const bool averages = std::int64_t{2} * target.width * target.height <=
+                        std::int64_t{1} * picture.width * picture.height;
+  const bool planes = is_yuv(picture, format) && !is_full_range(picture) && averages;
+  return planes ? AV_PIX_FMT_YUV444P10 : AV_PIX_FMT_RGB24;
 }
 
 bool is_gray(const AVPixFmtDescriptor& format) {
@@ -94,7 +120,8 @@ double peak_nits(const AVFrame& picture) {
 }
 
 std::optional<SkipReason> make_room(UniqueFrame& frame, AVPixelFormat format, PictureSize size) {
-  if (frame && frame->width == size.width && frame->height == size.height) return std::nullopt;
+  if (frame && frame->format == format && PictureSize{frame->width, frame->height} == size)
+    return std::nullopt;
   frame.reset(av_frame_alloc());
   ZOETROPE_CHECK(frame != nullptr, "no memory for a frame");
   frame->format = format;
@@ -187,16 +214,16 @@ std::optional<SkipReason> FrameConverter::choose_size(const AVFrame& picture,
 
 std::optional<SkipReason> FrameConverter::prepare_scaler(const AVFrame& picture,
                                                          PictureSize target) {
-  const ScalerKey key{picture.width,      picture.height,      picture.format,
-                      picture.colorspace, picture.color_range, picture.chroma_location,
-                      is_hdr(picture)};
+  const ScalerKey key{
+      picture.width,       picture.height,          picture.format,  picture.colorspace,
+      picture.color_range, picture.chroma_location, is_hdr(picture), target};
   if (scaler_ && key == key_) return std::nullopt;
   const auto format = static_cast<AVPixelFormat>(picture.format);
   const AVPixFmtDescriptor* description = av_pix_fmt_desc_get(format);
   if (description == nullptr || !sws_isSupportedInput(format)) {
     return SkipReason{"pixel_format_unsupported", concat("pixel format number ", picture.format)};
   }
-  const int matrix = is_yuv(*description) ? matrix_of(picture) : SWS_CS_ITU601;
+  const int matrix = is_yuv(picture, *description) ? matrix_of(picture) : SWS_CS_ITU601;
   if (matrix < 0) {
     const char* name = av_color_space_name(picture.colorspace);
     return SkipReason{"colour_unsupported", concat("colour matrix ", name ? name : "unknown")};
@@ -208,20 +235,23 @@ std::optional<SkipReason> FrameConverter::prepare_scaler(const AVFrame& picture,
   av_opt_set_int(scaler_.get(), "src_format", picture.format, 0);
   av_opt_set_int(scaler_.get(), "dstw", target.width, 0);
   av_opt_set_int(scaler_.get(), "dsth", target.height, 0);
-  av_opt_set_int(scaler_.get(), "dst_format",
-                 is_hdr(picture) ? AV_PIX_FMT_YUV444P16 : AV_PIX_FMT_RGB24, 0);
+  scaled_format_ = scaled_format_of(picture, *description, target);
+  av_opt_set_int(scaler_.get(), "dst_format", scaled_format_, 0);
   av_opt_set_int(scaler_.get(), "sws_flags", kScalerFlags, 0);
   set_chroma_position(scaler_.get(), picture, *description);
-  const int full_range = picture.color_range == AVCOL_RANGE_JPEG ? 1 : 0;
-  // RGB is full range. HDR stays as it is until it is tone-mapped.
-  const int out_matrix = is_hdr(picture) ? matrix : SWS_CS_ITU709;
-  sws_setColorspaceDetails(scaler_.get(), sws_getCoefficients(matrix), full_range,
-                           sws_getCoefficients(out_matrix), is_hdr(picture) ? full_range : 1, 0,
-                           1 << 16, 1 << 16);
+  // Planes for YuvToRgb are compressed: taken for full range and brought to limited range. Others
+  // stay as they are, and RGB is full range.
+  const bool full_range = is_full_range(picture);
+  const bool compresses = scaled_format_ == AV_PIX_FMT_YUV444P10;
+  const bool to_full = scaled_format_ == AV_PIX_FMT_RGB24 || (full_range && !compresses);
+  const int* coefficients = sws_getCoefficients(matrix);
+  sws_setColorspaceDetails(scaler_.get(), coefficients, full_range || compresses ? 1 : 0,
+                           coefficients, to_full ? 1 : 0, 0, 1 << 16, 1 << 16);
+  to_rgb_ = YuvToRgb(coefficients);
   if (const int code = sws_init_context(scaler_.get(), nullptr, nullptr); code < 0) {
     scaler_.reset();
     return SkipReason{"pixel_format_unsupported",
-                      concat(description->name, " ", picture.width, "x", picture.height, " to RGB ",
+                      concat(description->name, " ", picture.width, "x", picture.height, " to ",
                              target.width, "x", target.height, ": ", av_error_text(code))};
   }
   key_ = key;
@@ -238,13 +268,27 @@ std::optional<SkipReason> FrameConverter::refuse_colours(const AVFrame& picture)
   const auto* format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(picture.format));
   const bool bt2020 = picture.color_primaries == AVCOL_PRI_BT2020 ||
                       picture.color_primaries == AVCOL_PRI_UNSPECIFIED;
-  if (bt2020 && picture.colorspace == AVCOL_SPC_BT2020_NCL && format != nullptr && is_yuv(*format))
+  if (bt2020 && picture.colorspace == AVCOL_SPC_BT2020_NCL && format != nullptr &&
+      is_yuv(picture, *format))
     return std::nullopt;
   const char* primaries = av_color_primaries_name(picture.color_primaries);
   const char* matrix = av_color_space_name(picture.colorspace);
   return SkipReason{"colour_unsupported",
                     concat("HDR with primaries ", primaries ? primaries : "unknown", " and matrix ",
                            matrix ? matrix : "unknown", ", not bt2020 and bt2020nc")};
+}
+
+// Rows of the planes to rows of RGB.
+template <class Map>
+void FrameConverter::map_rows(const Map& map) {
+  for (int y = 0; y < planes_->height; ++y) {
+    auto plane = [&](int index) {
+      return reinterpret_cast<const std::uint16_t*>(planes_->data[index] +
+                                                    std::ptrdiff_t{y} * planes_->linesize[index]);
+    };
+    map.map_row({plane(0), static_cast<std::size_t>(planes_->width)}, plane(1), plane(2),
+                scaled_frame_->data[0] + std::ptrdiff_t{y} * scaled_frame_->linesize[0]);
+  }
 }
 
 // The first picture's peak holds for the whole clip.
@@ -254,18 +298,10 @@ void FrameConverter::tone_map(const AVFrame& picture) {
     const bool pq = picture.color_trc == AVCOL_TRC_SMPTE2084;
     tone_map_.emplace(HdrFormat{.transfer = pq ? HdrTransfer::kPq : HdrTransfer::kHlg,
                                 .peak_nits = peak_nits(picture),
-                                .full_range = picture.color_range == AVCOL_RANGE_JPEG,
+                                .full_range = is_full_range(picture),
                                 .depth = format->comp[0].depth});
   }
-  const auto width = static_cast<std::size_t>(hdr_frame_->width);
-  for (int y = 0; y < hdr_frame_->height; ++y) {
-    auto plane = [&](int index) {
-      return reinterpret_cast<const std::uint16_t*>(
-          hdr_frame_->data[index] + std::ptrdiff_t{y} * hdr_frame_->linesize[index]);
-    };
-    tone_map_->map_row({plane(0), width}, plane(1), plane(2),
-                       scaled_frame_->data[0] + std::ptrdiff_t{y} * scaled_frame_->linesize[0]);
-  }
+  map_rows(*tone_map_);
 }
 
 void FrameConverter::turn_and_crop(const Orientation& orientation,
@@ -302,17 +338,22 @@ std::optional<SkipReason> FrameConverter::convert(const AVFrame& picture,
   if (orientation.transpose) std::swap(target.width, target.height);
   if (auto reason = prepare_scaler(picture, target)) return reason;
   if (auto reason = make_room(scaled_frame_, AV_PIX_FMT_RGB24, target)) return reason;
-  if (is_hdr(picture)) {
-    if (auto reason = make_room(hdr_frame_, AV_PIX_FMT_YUV444P16, target)) return reason;
+  const bool is_rgb = scaled_format_ == AV_PIX_FMT_RGB24;
+  if (!is_rgb) {
+    if (auto reason = make_room(planes_, scaled_format_, target)) return reason;
   }
-  AVFrame& scaled = is_hdr(picture) ? *hdr_frame_ : *scaled_frame_;
+  AVFrame& scaled = is_rgb ? *scaled_frame_ : *planes_;
   const int rows = sws_scale(scaler_.get(), picture.data, picture.linesize, 0, picture.height,
                              scaled.data, scaled.linesize);
   if (rows != target.height) {
     return SkipReason{"pixel_format_unsupported",
                       concat("scaler gave ", rows, " of ", target.height, " rows")};
   }
-  if (is_hdr(picture)) tone_map(picture);
+  if (is_hdr(picture)) {
+    tone_map(picture);
+  } else if (!is_rgb) {
+    map_rows(to_rgb_);
+  }
   rgb.resize(std::size_t{3} * crop_.width * crop_.height);
   turn_and_crop(orientation, rgb);
   const auto* description = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(picture.format));

@@ -10,6 +10,7 @@
 #include "data/frames.h"
 #include "data/tone_map.h"
 #include "data/video_reader.h"
+#include "data/yuv_to_rgb.h"
 
 namespace zoetrope::data {
 
@@ -27,6 +28,7 @@ Orientation orientation_of(const std::int32_t* display_matrix);
 struct PictureSize {
   int width = 0;
   int height = 0;
+  bool operator==(const PictureSize&) const = default;
 };
 
 // The size on a screen with square pixels: width times the sample aspect ratio, then turned.
@@ -55,12 +57,15 @@ class FrameConverter {
   std::optional<SkipReason> prepare_scaler(const AVFrame& picture, PictureSize target);
   std::optional<SkipReason> refuse_colours(const AVFrame& picture) const;
   void tone_map(const AVFrame& picture);
+  template <class Map>
+  void map_rows(const Map& map);
   void turn_and_crop(const Orientation& orientation, std::vector<std::uint8_t>& rgb) const;
 
   // What a swscale context was made for.
   struct ScalerKey {
     int width = 0, height = 0, format = -1, colorspace = -1, range = -1, chroma = -1;
     bool hdr = false;
+    PictureSize target;  // another one when the stored picture is turned another way
     bool operator==(const ScalerKey&) const = default;
   };
 
@@ -70,7 +75,9 @@ class FrameConverter {
   PictureSize crop_;    // what comes out
   ScalerKey key_;
   UniqueSws scaler_;
-  UniqueFrame hdr_frame_;  // YUV444P16, before tone mapping
+  AVPixelFormat scaled_format_ = AV_PIX_FMT_NONE;  // what it makes; see frame_converter.cpp
+  UniqueFrame planes_;                             // that, unless it is RGB
+  YuvToRgb to_rgb_;
   std::optional<ToneMap> tone_map_;
   UniqueFrame scaled_frame_;  // RGB24 in the stored orientation
 };

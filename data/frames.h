@@ -30,6 +30,7 @@ struct RgbPicture {
   int height = 0;
   std::span<const std::uint8_t> rgb;  // valid during the call that hands it over
   std::int64_t index = 0;             // 0, 1, ... in the request
+  std::int64_t num_expected = 0;      // in the request, by what the file says of itself; 0: nothing
 };
 
 // Why a source gave no clip. `code` is stable and countable ("no_video_stream", "truncated",

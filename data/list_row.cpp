@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "data/clip_record.h"
 #include "data/python_list.h"
 
 namespace zoetrope::data {
@@ -25,9 +26,18 @@ constexpr std::array kPathNames = {"path",     "video",     "video_path", "video
                                    "file",     "file_name", "filename",   "file_path",
                                    "filepath", "image",     "image_path"};
 constexpr std::array kIdNames = {"videoid", "video_id"};  // Panda-70M: a file's name without .mp4
-constexpr std::array kCaptionNames = {"caption",       "captions",    "text",  "prompt",
-                                      "cap",           "short",       "dense", "short_caption",
-                                      "dense_caption", "long_caption"};
+// With the kind that a column's captions are of.
+constexpr std::array<std::pair<const char*, const char*>, 10> kCaptionNames = {
+    {{"caption", kPlainCaption},
+     {"captions", kPlainCaption},
+     {"text", kPlainCaption},
+     {"prompt", kPlainCaption},
+     {"cap", kPlainCaption},
+     {"short", "short"},
+     {"dense", "dense"},
+     {"short_caption", "short"},
+     {"dense_caption", "dense"},
+     {"long_caption", "dense"}}};
 constexpr std::array kStartNames = {"start_s", "start", "start_time"};
 constexpr std::array kEndNames = {"end_s", "end", "end_time"};
 constexpr std::array kClipNames = {"timestamp", "timestamps"};  // lists of [start, end]
@@ -127,6 +137,11 @@ void set_range(SourceItem& item, double start_s, double end_s) {
   item.end_s = end_s;
 }
 
+void set_captions(SourceItem& item, KnownCaptions captions) {
+  item.captions = std::move(captions.texts);
+  item.caption_kinds = std::move(captions.kinds);
+}
+
 std::string score_name(const std::string& column) {
   for (const auto& [name, ours] : kScoreNames) {
     if (column == name) return ours;
@@ -161,8 +176,8 @@ ListRow row_of_clip(const ListRow& row, std::size_t index, std::size_t num_clips
                     const std::string& origin) {
   ListRow one = row;
   for (auto& [column, value] : one.items()) {
-    const bool caption =
-        std::find(kCaptionNames.begin(), kCaptionNames.end(), column) != kCaptionNames.end();
+    const bool caption = std::any_of(kCaptionNames.begin(), kCaptionNames.end(),
+                                     [&](const auto& known) { return column == known.first; });
     if (!caption && score_name(column).empty()) continue;
     const Json values = listed(value, origin);
     if (!values.is_array()) continue;
@@ -187,11 +202,12 @@ bool names_a_video(const std::string& column) {
          std::any_of(kIdNames.begin(), kIdNames.end(), is);
 }
 
-std::vector<std::string> captions_of(const ListRow& row, int& repaired) {
-  std::vector<std::string> captions;
-  for (const char* name : kCaptionNames) {
+KnownCaptions captions_of(const ListRow& row, int& repaired) {
+  KnownCaptions captions;
+  for (const auto& [name, kind] : kCaptionNames) {
     const auto found = row.find(name);
-    if (found != row.end()) add_texts(*found, captions, repaired);
+    if (found != row.end()) add_texts(*found, captions.texts, repaired);
+    captions.kinds.resize(captions.texts.size(), kind);
   }
   return captions;
 }
@@ -244,7 +260,7 @@ std::vector<SourceItem> RowReader::clips(const ListRow& row, const std::string& 
   const Json ranges = times == nullptr ? Json() : listed(*times, origin);
   if (!ranges.is_array()) {
     const Json *start = first_of(row, kStartNames), *end = first_of(row, kEndNames);
-    item.captions = captions_of(row, repaired_);
+    set_captions(item, captions_of(row, repaired_));
     item.scores = scores_of(row, origin);
     set_range(item, start ? seconds(*start, origin) : 0, end ? seconds(*end, origin) : 0);
     return {item};
@@ -256,7 +272,7 @@ std::vector<SourceItem> RowReader::clips(const ListRow& row, const std::string& 
     ZOETROPE_CHECK_CONFIG(range.is_array() && range.size() == 2, origin, ": timestamp ", index + 1,
                           " is no [start, end]");
     const ListRow one = row_of_clip(row, index, ranges.size(), origin);
-    item.captions = captions_of(one, repaired_);
+    set_captions(item, captions_of(one, repaired_));
     item.scores = scores_of(one, origin);
     set_range(item, seconds(range[0], origin), seconds(range[1], origin));
     items.push_back(item);

@@ -21,7 +21,10 @@ bool names_a_video(const std::string& column);
 
 // Captions and scores under any of the known names. Captions are made printable: bytes that are no
 // UTF-8 become U+FFFD, control characters spaces, and 16 kB are kept; `repaired` counts those.
-std::vector<std::string> captions_of(const ListRow& row, int& repaired);
+struct KnownCaptions {
+  std::vector<std::string> texts, kinds;  // of each text, by its column
+};
+KnownCaptions captions_of(const ListRow& row, int& repaired);
 std::map<std::string, double> scores_of(const ListRow& row, const std::string& origin);
 
 // Turns the rows of one list into clips.

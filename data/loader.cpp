@@ -203,8 +203,7 @@ struct Loader::Impl {
     };
     if (clip.text_ids.empty()) return "";
     if (key(Purpose::kCaptionDropout).uniform() < config.caption_dropout) return "";
-    const auto last = static_cast<std::int64_t>(clip.text_ids.size()) - 1;
-    return clip.text_ids[static_cast<std::size_t>(key(Purpose::kCaptionChoice).integer(0, last))];
+    return draw_text_id(config.draw, clip, key(Purpose::kCaptionChoice));
   }
 
   LatentRecord latent(std::int64_t index, const ClipRecord& clip) {

@@ -27,6 +27,7 @@ struct LoadedStep {
 
 struct LoaderConfig {
   PlannerConfig planner;
+  DrawConfig draw;               // of captions
   double caption_dropout = 0.1;  // share of samples trained with the null text
   int prefetch_steps = 2;
   int num_threads = 1;

@@ -23,6 +23,12 @@ ClipRecord unite(std::vector<ClipRecord> candidates) {
   std::sort(candidates.begin(), candidates.end(),
             [&](const ClipRecord& a, const ClipRecord& b) { return key(a) < key(b); });
   ClipRecord united = candidates.front();
+  const bool has_kinds = std::any_of(candidates.begin(), candidates.end(),
+                                     [](const auto& c) { return !c.caption_kinds.empty(); });
+  united.caption_kinds.clear();
+  for (std::size_t i = 0; has_kinds && i < united.captions.size(); ++i) {
+    united.caption_kinds.push_back(candidates.front().caption_kind(i));
+  }
   for (const ClipRecord& candidate : candidates) {
     // The copy of the first part that has one.
     if (candidate.is_stored() && (!united.is_stored() || candidate.shard < united.shard)) {
@@ -34,6 +40,7 @@ ClipRecord unite(std::vector<ClipRecord> candidates) {
       if (std::find(known.begin(), known.end(), candidate.captions[i]) != known.end()) continue;
       united.captions.push_back(candidate.captions[i]);
       united.text_ids.push_back(candidate.text_ids[i]);
+      if (has_kinds) united.caption_kinds.push_back(candidate.caption_kind(i));
     }
   }
   return united;

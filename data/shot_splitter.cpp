@@ -23,6 +23,8 @@ constexpr int kPatchSide = 8,
 constexpr double kFlatLevels = 6;  // a block's mismatch counts against its contrast plus this
 
 constexpr double kLeastChange = 0.14;  // of a cut in a still picture
+constexpr double kLeastAlone = 0.08;   // when nothing near it changes half as much again,
+constexpr double kAloneRatio = 1.5;    // as in a jump cut of a fixed camera
 constexpr double kPeakRatio = 2;       // and this much of the mean change around it on top
 constexpr double kStaysShare = 0.6;    // of the cut's change, up to kConfirmPictures later
 constexpr std::size_t kConfirmPictures = 4;
@@ -136,21 +138,24 @@ void ShotSplitter::judge(std::size_t index) {
 bool ShotSplitter::is_peak(std::size_t index) const {
   const std::size_t first = index < kWindow ? 0 : index - kWindow;
   const std::size_t end = std::min(recent_.size(), index + kWindow + 1);
-  double sum = 0;
+  const double change = recent_[index].change;
+  double sum = 0, largest = 0;
   std::size_t count = 0;
   for (std::size_t other = std::max<std::size_t>(first, 1); other < end; ++other) {
     if (other == index) continue;
     sum += recent_[other].change;
+    largest = std::max(largest, recent_[other].change);
     ++count;
   }
   const double usual = count == 0 ? 0 : sum / static_cast<double>(count);
-  return recent_[index].change > kLeastChange + kPeakRatio * usual;
+  const double least = change > kAloneRatio * largest ? kLeastAlone : kLeastChange;
+  return change > least + kPeakRatio * usual;
 }
 
 // After a flash, or a few pictures pushed in, the old shot is back: then some picture soon after
 // looks like one shortly before.
 bool ShotSplitter::stays_changed(std::size_t index) const {
-  const double enough = std::max(kLeastChange, kStaysShare * recent_[index].change);
+  const double enough = std::max(kLeastAlone, kStaysShare * recent_[index].change);
   const std::size_t first = index < kConfirmPictures ? 0 : index - kConfirmPictures;
   const std::size_t end = std::min(recent_.size(), index + kConfirmPictures + 1);
   for (std::size_t before = first; before < index; ++before) {

@@ -38,11 +38,12 @@ bool is_media(const fs::path& path) {
   return media_extensions().count(extension) != 0;
 }
 
-void add_captions(SourceItem& item, const std::vector<std::string>& captions) {
-  for (const std::string& caption : captions) {
-    if (std::find(item.captions.begin(), item.captions.end(), caption) == item.captions.end()) {
-      item.captions.push_back(caption);
-    }
+void add_captions(SourceItem& item, const KnownCaptions& captions) {
+  for (std::size_t i = 0; i < captions.texts.size(); ++i) {
+    const auto& known = item.captions;
+    if (std::find(known.begin(), known.end(), captions.texts[i]) != known.end()) continue;
+    item.captions.push_back(captions.texts[i]);
+    item.caption_kinds.push_back(captions.kinds[i]);
   }
 }
 
@@ -97,7 +98,7 @@ class CaptionTable {
       if (found == by_name_.end()) return;
     }
     for (const std::size_t index : found->second) {
-      add_captions(item, rows_[index].captions);
+      add_captions(item, {rows_[index].captions, rows_[index].caption_kinds});
       item.scores.insert(rows_[index].scores.begin(), rows_[index].scores.end());
       used_.insert(index);
     }
@@ -233,7 +234,7 @@ std::vector<SourceItem> merged(std::vector<SourceItem> items) {
     if (is_new) {
       kept.push_back(std::move(item));
     } else {
-      add_captions(kept[place->second], item.captions);
+      add_captions(kept[place->second], {item.captions, item.caption_kinds});
       kept[place->second].scores.merge(item.scores);
     }
   }

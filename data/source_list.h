@@ -12,9 +12,10 @@ struct SourceItem {
   std::filesystem::path path;         // of a file, or "shard.tar/KEY.mp4"
   std::vector<std::string> captions;  // may be empty; several are alternatives
   double start_s = 0;
-  double end_s = 0;                      // 0 = to the end
-  std::map<std::string, double> scores;  // as the list has them: aesthetic, motion, ...
-  std::string origin;                    // "list.csv:12", or the folder
+  double end_s = 0;                             // 0 = to the end
+  std::map<std::string, double> scores;         // as the list has them: aesthetic, motion, ...
+  std::string origin;                           // "list.csv:12", or the folder
+  std::vector<std::string> caption_kinds = {};  // one per caption: "caption", "short" or "dense"
 };
 
 struct ListOptions {

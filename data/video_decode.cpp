@@ -51,6 +51,7 @@ class ClipSampler {
            (file_.is_image() && num_emitted_ > 0);
   }
   double measured_fps() const;
+  std::int64_t num_expected() const;
 
   const DecodeRequest& request_;
   VideoFile& file_;
@@ -65,6 +66,7 @@ class ClipSampler {
   double last_seen_s_ = 0;
   std::vector<std::uint8_t> rgb_;
   std::int64_t num_emitted_ = 0;
+  const std::int64_t num_expected_ = num_expected();
   double first_pts_s_ = 0, last_pts_s_ = 0;
   bool stopped_ = false;
   std::optional<SkipReason> reason_;
@@ -105,7 +107,8 @@ bool ClipSampler::emit() {
   }
   if (num_emitted_ == 0) first_pts_s_ = held_pts_s_;
   last_pts_s_ = held_pts_s_;
-  stopped_ = !use_({held_pts_s_, converter_.width(), converter_.height(), rgb_, num_emitted_++});
+  stopped_ = !use_(
+      {held_pts_s_, converter_.width(), converter_.height(), rgb_, num_emitted_++, num_expected_});
   return !done();
 }
 
@@ -153,6 +156,15 @@ double ClipSampler::measured_fps() const {
   const double measured = static_cast<double>(num_emitted_ - 1) / span_s;
   // The container's exact ratio, unless the times of these pictures tell otherwise.
   return file_.fps() > 0 && std::abs(measured / file_.fps() - 1) < 0.02 ? file_.fps() : measured;
+}
+
+std::int64_t ClipSampler::num_expected() const {
+  if (file_.is_image()) return 1;
+  const VideoInfo info = file_.info();
+  const double fps = request_.fps > 0 ? request_.fps : info.fps;
+  const double span_s = std::min(request_.end_s, info.duration_s) - request_.start_s;
+  const double most = request_.max_frames > 0 ? request_.max_frames : 1e9;
+  return static_cast<std::int64_t>(std::clamp(std::ceil(span_s * fps), 0.0, most));
 }
 
 OrSkip<double> ClipSampler::run() {

@@ -2,10 +2,12 @@
 
 #include "data/video_reader.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <string>
 
@@ -148,7 +150,8 @@ OrSkip<double> receive_pictures(
       return answer.at("done").at("fps").get<double>();
     }
     const auto& header = answer["frame"];
-    RgbPicture picture{header.at("pts_s"), header.at("width"), header.at("height"), {}, index};
+    RgbPicture picture{header.at("pts_s"),       header.at("width"), header.at("height"), {}, index,
+                       header.at("num_expected")};
     if (picture.width <= 0 || picture.height <= 0 ||
         payload_bytes != std::uint64_t{3} * picture.width * picture.height) {
       throw PeerLost(concat("a frame of ", picture.width, "x", picture.height, " in ",
@@ -158,6 +161,19 @@ OrSkip<double> receive_pictures(
     socket.receive_payload(rgb);
     picture.rgb = rgb;
     use(picture);
+  }
+}
+
+// Where all pictures of the request will lie, so that they need not move while they grow in number.
+// What is not used costs no memory; what cannot be had is left to the growing.
+void reserve_room(const RgbPicture& first, std::int64_t limit_bytes, Frames& frames) {
+  constexpr std::int64_t kMore = 16;  // the file's own count may be short by a few
+  const auto frame_bytes = static_cast<std::int64_t>(frames.frame_bytes());
+  const std::int64_t most = limit_bytes / frame_bytes;
+  const std::int64_t expected = std::clamp<std::int64_t>(first.num_expected, 0, most);
+  try {
+    frames.rgb.reserve(static_cast<std::size_t>(std::min(expected + kMore, most) * frame_bytes));
+  } catch (const std::bad_alloc&) {
   }
 }
 
@@ -173,6 +189,7 @@ std::span<std::uint8_t> append_room(const RgbPicture& picture, std::int64_t limi
   if (filled + frames.frame_bytes() > static_cast<std::uint64_t>(limit_bytes)) {
     throw PeerLost(concat("a frame of ", frames.frame_bytes(), " bytes after ", filled));
   }
+  if (picture.index == 0) reserve_room(picture, limit_bytes, frames);
   frames.rgb.resize(filled + frames.frame_bytes());
   return std::span(frames.rgb).subspan(filled);
 }

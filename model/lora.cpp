@@ -16,9 +16,6 @@
 namespace zoetrope::model {
 namespace {
 
-constexpr const char* kLoraFile = "pytorch_lora_weights.safetensors";
-constexpr const char* kPrefix = "transformer.";
-
 bool is_target(const std::string& name, const std::string& target) {
   return name == target || name.ends_with("." + target);
 }
@@ -97,7 +94,7 @@ std::map<std::string, std::string> lora_metadata(const LoraConfig& config) {
 
 ModelSnapshot lora_snapshot(const LoraConfig& lora, const Json& config, const TensorMap& weights) {
   ModelSnapshot model{config, {}, kLoraFile, lora_metadata(lora)};
-  for (const auto& [name, tensor] : weights) model.tensors[kPrefix + name] = tensor;
+  for (const auto& [name, tensor] : weights) model.tensors[kLoraPrefix + name] = tensor;
   return model;
 }
 
@@ -105,7 +102,7 @@ ParameterVisitor lora_weights_of(const std::filesystem::path& folder, LoraAdapte
   const std::filesystem::path file = folder / kLoraFile;
   const TensorMap tensors = load_tensors(file);
   std::size_t known = 0;
-  adapters.visit_parameters(kPrefix, [&](const std::string& name, at::Tensor& parameter) {
+  adapters.visit_parameters(kLoraPrefix, [&](const std::string& name, at::Tensor& parameter) {
     const auto found = tensors.find(name);
     ZOETROPE_CHECK_CONFIG(found != tensors.end() && found->second.sizes() == parameter.sizes(),
                           file.string(), ": tensor ", name, " of shape ", parameter.sizes(),
@@ -115,7 +112,7 @@ ParameterVisitor lora_weights_of(const std::filesystem::path& folder, LoraAdapte
   ZOETROPE_CHECK_CONFIG(known == tensors.size(), file.string(), " has ", tensors.size(),
                         " tensors, the layers with an adapter have ", known);
   return [tensors](const std::string& name, at::Tensor& parameter) {
-    parameter.copy_(tensors.at(kPrefix + name));
+    parameter.copy_(tensors.at(kLoraPrefix + name));
   };
 }
 

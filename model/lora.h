@@ -14,6 +14,10 @@
 
 namespace zoetrope::model {
 
+// The file that diffusers looks for, and what names of adapters begin with there.
+inline constexpr char kLoraFile[] = "pytorch_lora_weights.safetensors";
+inline constexpr char kLoraPrefix[] = "transformer.";
+
 struct LoraConfig {
   std::int64_t rank = 0;
   double alpha = 0;

@@ -37,6 +37,24 @@ std::map<std::string, Found> index_tensors(const std::vector<SafetensorsFile>& f
   return index;
 }
 
+// Mapped files: a tensor is read when it is used.
+struct StoredTensors {
+  explicit StoredTensors(const std::vector<std::filesystem::path>& paths) {
+    for (const auto& path : paths) files.emplace_back(path);
+    index = index_tensors(files);
+  }
+  const Found& at(const std::string& name, const std::filesystem::path& place,
+                  const std::vector<std::int64_t>& shape) const {
+    const auto found = index.find(name);
+    ZOETROPE_CHECK_CONFIG(found != index.end(), place.string(), ": tensor ", name,
+                          " is missing, the config needs it with shape ", shape_text(shape));
+    return found->second;
+  }
+
+  std::vector<SafetensorsFile> files;
+  std::map<std::string, Found> index;  // points into them
+};
+
 void fill_parameter(const std::string& name, at::Tensor& parameter, const ParameterPart& part,
                     const Found& found) {
   const std::vector<std::int64_t> shape = part.global_shape(parameter.sizes());
@@ -147,23 +165,31 @@ void save_snapshot(const ModelSnapshot& model, const std::filesystem::path& fold
 
 ParameterVisitor weights_of(const std::filesystem::path& folder, Module& module,
                             const std::set<std::string>& ignored) {
-  const auto files = std::make_shared<std::vector<SafetensorsFile>>();
-  for (const auto& path : find_safetensors(folder)) files->emplace_back(path);
-  auto index = index_tensors(*files);
-  std::map<std::string, Found> known;
+  const auto stored = std::make_shared<StoredTensors>(find_safetensors(folder));
+  std::set<std::string> unknown;
+  for (const auto& [name, found] : stored->index) unknown.insert(name);
   module.visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
-    const auto found = index.find(name);
-    ZOETROPE_CHECK_CONFIG(found != index.end(), folder.string(), ": tensor ", name,
-                          " is missing, the config needs it with shape ",
-                          shape_text(module.part_of(name).global_shape(parameter.sizes())));
-    known.insert(index.extract(found));
+    stored->at(name, folder, module.part_of(name).global_shape(parameter.sizes()));
+    unknown.erase(name);
   });
-  for (const auto& [name, found] : index) {
+  for (const std::string& name : unknown) {
+    const Found& found = stored->index.at(name);
     ZOETROPE_CHECK_CONFIG(ignored.count(name) > 0, found.file->string(), ": tensor ", name,
                           " of shape ", shape_text(found.view->shape), " is not part of the model");
   }
-  return [files, known, &module](const std::string& name, at::Tensor& parameter) {
-    fill_parameter(name, parameter, module.part_of(name), known.at(name));
+  return [stored, &module](const std::string& name, at::Tensor& parameter) {
+    fill_parameter(name, parameter, module.part_of(name), stored->index.at(name));
+  };
+}
+
+ParameterVisitor tensors_of(const std::filesystem::path& safetensors_file,
+                            const std::string& prefix, Module& module) {
+  const auto stored = std::make_shared<StoredTensors>(safetensors_parts(safetensors_file));
+  return [=, &module](const std::string& name, at::Tensor& parameter) {
+    const ParameterPart part = module.part_of(name);
+    const auto shape = part.global_shape(parameter.sizes());
+    fill_parameter(prefix + name, parameter, part,
+                   stored->at(prefix + name, safetensors_file, shape));
   };
 }
 

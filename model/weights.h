@@ -49,6 +49,10 @@ void save_snapshot(const ModelSnapshot& model, const std::filesystem::path& fold
 // known or of another shape; names in `ignored` may be in the file without being used.
 ParameterVisitor weights_of(const std::filesystem::path& folder, Module& module,
                             const std::set<std::string>& ignored = {});
+// The same from NAME.safetensors, or the files that its index lists, where the parameter's name
+// follows `prefix`; there may be others.
+ParameterVisitor tensors_of(const std::filesystem::path& safetensors_file,
+                            const std::string& prefix, Module& module);
 // All of them at once.
 void load_weights(Module& module, const std::filesystem::path& folder,
                   const std::set<std::string>& ignored = {});

@@ -24,21 +24,6 @@ std::string folder_name(std::int64_t step) {
   return name;
 }
 
-Json list_files(const fs::path& folder) {
-  std::vector<fs::path> paths;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file()) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  Json files = Json::object();
-  for (const fs::path& path : paths) {
-    fsync_path(path);
-    files[fs::relative(path, folder).string()] = {{"bytes", fs::file_size(path)},
-                                                  {"xxh3", hash_file(path)}};
-  }
-  return files;
-}
-
 // Empty when the folder is a whole checkpoint; else what is wrong with it.
 std::string defect(const fs::path& folder) {
   if (!fs::exists(folder / kManifest)) return "it has no manifest.json";
@@ -65,18 +50,29 @@ bool is_step_folder(const fs::path& path) {
 
 }  // namespace
 
+fs::path unfinished_folder(const fs::path& run_folder, std::int64_t step) {
+  return run_folder / "checkpoints" / (folder_name(step) + ".tmp");
+}
+
+Json seal_files(const fs::path& folder, const std::vector<std::string>& names) {
+  Json files = Json::object();
+  for (const std::string& name : names) {
+    const fs::path path = folder / name;
+    fsync_path(path);
+    files[name] = {{"bytes", fs::file_size(path)}, {"xxh3", hash_file(path)}};
+  }
+  return files;
+}
+
 fs::path publish_checkpoint(const fs::path& run_folder, std::int64_t step, const std::string& task,
-                            const std::function<void(const fs::path&)>& write) {
+                            const Json& files) {
+  const fs::path temporary = unfinished_folder(run_folder, step);
   const fs::path folder = run_folder / "checkpoints" / folder_name(step);
-  const fs::path temporary = folder.string() + ".tmp";
-  fs::remove_all(temporary);
-  fs::create_directories(temporary);
-  write(temporary);
   const Json manifest{{"format", kFormat},
                       {"step", step},
                       {"task", task},
                       {"versions", program_versions()},
-                      {"files", list_files(temporary)}};
+                      {"files", files}};
   write_json(temporary / kManifest, manifest);
   fsync_path(temporary);
   fs::remove_all(folder);

@@ -3,8 +3,7 @@
 //   checkpoints/step_00000500/
 //     model/ ema/             folders that diffusers loads (config.json + safetensors, fp32)
 //     optimizer.safetensors   "first.NAME" and "second.NAME": AdamW's moments, global tensors
-//                             (above checkpoint.max_file_gb, files with an index: as model/ and
-//                             ema/)
+//     (model/, ema/ and these: above checkpoint.max_file_gb, several files with an index)
 //     state.json              step, skipped steps, seed, and the task's context
 //     config.yaml             resolved
 //     manifest.json           format, step, task, versions, every file's bytes and XXH3; written
@@ -13,7 +12,7 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
+#include <string>
 #include <vector>
 
 #include "base/json.h"
@@ -23,12 +22,18 @@ namespace zoetrope::train {
 // In the run folder of a run that was asked to stop, until it goes on: {"step", "of"}.
 constexpr const char* kStoppedFile = "stopped.json";
 
-// Publishes `run_folder`/checkpoints/step_N: `write` fills a temporary folder, then every file is
-// synced and hashed, the manifest is written and the folder renamed. A failure leaves older
-// checkpoints untouched.
-std::filesystem::path publish_checkpoint(
-    const std::filesystem::path& run_folder, std::int64_t step, const std::string& task,
-    const std::function<void(const std::filesystem::path&)>& write);
+// Where the files of a checkpoint are written before it is published.
+std::filesystem::path unfinished_folder(const std::filesystem::path& run_folder, std::int64_t step);
+
+// Makes files of `folder` durable, and says what they are, as the manifest does: {NAME: {"bytes",
+// "xxh3"}}.
+Json seal_files(const std::filesystem::path& folder, const std::vector<std::string>& names);
+
+// Makes the unfinished folder of `step` a checkpoint, `run_folder`/checkpoints/step_N: the
+// manifest is written, then the folder renamed. `files`: of all its files, sealed. A failure leaves
+// older checkpoints untouched.
+std::filesystem::path publish_checkpoint(const std::filesystem::path& run_folder, std::int64_t step,
+                                         const std::string& task, const Json& files);
 
 // Steps and folders of the checkpoints whose manifest is there and whose files have the right
 // sizes, oldest first; the others are named in the log and left out.

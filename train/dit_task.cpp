@@ -120,7 +120,7 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
       dit_(config.dit.model, at::kCPU,
            {mesh.index(launch::Axis::kTensor), mesh.size(launch::Axis::kTensor)}),
       corpora_(open_corpora(config.dit, encoders_, num_held_out(config.validation))),
-      pool_(corpora_.pool(config.dit.model.patch_size)),
+      pool_(corpora_.pool(config.dit.model.patch_size, config.dit.draw)),
       held_out_objective_(unweighted(config.dit.flow)) {
   dit_.set_checkpointing(checkpointing_of(config.dit.activation_checkpointing));
   check_batch();
@@ -167,7 +167,21 @@ void DitTask::hold_out() {
       clips.push_back({&other_corpus_->part(0), other_corpus_->clip(i)});
     }
   }
-  held_out_ = std::make_unique<HeldOut>(std::move(clips), config_.dit.model.patch_size);
+  held_out_ = std::make_unique<HeldOut>(std::move(clips), config_.dit.model.patch_size,
+                                        mesh_.num_batches(), tokens_of_a_rank());
+}
+
+// In a training step, on average: a forward pass alone needs less memory for as many.
+std::int64_t DitTask::tokens_of_a_rank() const {
+  std::int64_t positions = 0, clips = 0;
+  for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
+    positions += corpora_.part(i).totals().positions;
+    clips += corpora_.part(i).totals().clips;
+  }
+  const std::int64_t tokens = positions / config_.dit.model.patch_volume() / clips *
+                              config_.dit.global_batch / mesh_.num_batches();
+  const std::int64_t limit = config_.dit.max_tokens_per_pass;
+  return limit > 0 ? std::min(limit, tokens) : tokens;
 }
 
 void DitTask::check_batch() const {
@@ -240,6 +254,7 @@ void DitTask::start(std::int64_t first_step) {
   loader.planner = config_.dit.planner;
   loader.planner.global_batch = config_.dit.global_batch;
   loader.planner.seed = static_cast<std::uint64_t>(config_.seed);
+  loader.draw = config_.dit.draw;
   loader.caption_dropout = config_.dit.caption_dropout;
   loader.prefetch_steps = static_cast<int>(config_.dit.prefetch_steps);
   loader.num_threads = static_cast<int>(config_.dit.loader_threads);
@@ -327,10 +342,7 @@ void DitTask::run_pass(std::vector<data::LoadedSample> samples, std::int64_t ste
   collating.conditions = config_.dit.conditions;
   join_seats(samples);
   // A rank without samples in this pass still takes part in what all do.
-  const PackedBatch batch =
-      samples.empty() ? idle_batch(config_.dit.model, mesh_.size(launch::Axis::kSequence) *
-                                                          mesh_.size(launch::Axis::kTensor))
-                      : collate(samples, step, collating);
+  const PackedBatch batch = samples.empty() ? idle_batch() : collate(samples, step, collating);
 
   const model::TokenPlan plan = token_plan(samples, batch.input.grids);
   const at::Tensor errors_t = weighted_errors(batch, plan);
@@ -340,6 +352,11 @@ void DitTask::run_pass(std::vector<data::LoadedSample> samples, std::int64_t ste
   for (std::size_t s = 0; s < samples.size(); ++s) {
     count_sample(samples[s], batch, s, losses[s], local);
   }
+}
+
+PackedBatch DitTask::idle_batch() const {
+  return train::idle_batch(config_.dit.model,
+                           mesh_.size(launch::Axis::kSequence) * mesh_.size(launch::Axis::kTensor));
 }
 
 at::Tensor DitTask::weighted_errors(const PackedBatch& batch, const model::TokenPlan& plan) {
@@ -370,23 +387,21 @@ void DitTask::count_sample(const data::LoadedSample& sample, const PackedBatch& 
                  model::forward_flops(config_.dit.model, tokens, batch.input.text_lengths[segment]);
 }
 
-// Ranks take packs in turn; all run equally many, since a forward pass is collective on some
-// meshes.
+// All ranks run equally many passes, since a forward pass is collective on some meshes.
 std::vector<double> DitTask::validate() {
   if (!held_out_) return {};
   const at::NoGradGuard no_grad;
   std::vector<double> loss_by_t(kHeldOutLevels);
-  for (std::int64_t first = 0; first < held_out_->num_packs(); first += mesh_.num_batches()) {
-    const std::int64_t mine = first + mesh_.batch(), last = held_out_->num_packs() - 1;
-    const HeldOut::Pack pack = held_out_->load(std::min(mine, last), held_out_objective_);
+  for (std::int64_t pass = 0; pass < held_out_->num_passes(); ++pass) {
+    HeldOut::Pack pack = held_out_->load(mesh_.batch(), pass, held_out_objective_);
+    if (pack.levels.empty()) pack.batch = idle_batch();
     const std::vector<model::Grid>& grids = pack.batch.input.grids;
     const model::TokenPlan plan(
         lengths_of(grids),
         {{static_cast<std::int64_t>(grids.size()), &mesh_.group(launch::Axis::kSequence)}},
         &mesh_.group(launch::Axis::kTensor));
     const auto losses = segment_sums(weighted_errors(pack.batch, plan), grids, plan);
-    if (mine > last) continue;
-    for (std::size_t s = 0; s < losses.size(); ++s) {
+    for (std::size_t s = 0; s < pack.levels.size(); ++s) {
       loss_by_t[static_cast<std::size_t>(pack.levels[s])] += losses[s];
     }
   }
@@ -394,9 +409,9 @@ std::vector<double> DitTask::validate() {
   return loss_by_t;
 }
 
-model::ModelSnapshot DitTask::snapshot_model(model::TensorMap weights) {
-  if (!lora_) return Task::snapshot_model(std::move(weights));
-  return model::lora_snapshot(lora_->config(), model_config(), weights);
+Task::WeightsFile DitTask::weights_file() const {
+  if (!lora_) return {};
+  return {model::kLoraFile, model::kLoraPrefix, model::lora_metadata(lora_->config())};
 }
 
 model::ParameterVisitor DitTask::weights_in(const std::filesystem::path& folder) {

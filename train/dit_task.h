@@ -29,7 +29,7 @@ class DitTask : public Task {
   void rehearse(const BeforePass& before_pass) override;
   LocalStep forward_backward(std::int64_t step, const BeforePass& before_pass) override;
   std::vector<double> validate() override;
-  model::ModelSnapshot snapshot_model(model::TensorMap weights) override;
+  WeightsFile weights_file() const override;
   model::ParameterVisitor weights_in(const std::filesystem::path& folder) override;
   Json model_config() const override;
   Json context() const override;
@@ -42,6 +42,8 @@ class DitTask : public Task {
   void attach_adapters();
   void check_corpus(const data::Corpus& corpus) const;
   void hold_out();
+  std::int64_t tokens_of_a_rank() const;
+  PackedBatch idle_batch() const;
   void make_seat_groups();
   model::TokenPlan token_plan(const std::vector<data::LoadedSample>& samples,
                               const std::vector<model::Grid>& grids);

@@ -177,7 +177,8 @@ class EncodingJob {
           {source,
            items_[i].captions,
            {hash_text(concat(source, "|", range_of(items_[i]))), row[0].get<std::string>()},
-           row[1].get<std::int64_t>()});
+           row[1].get<std::int64_t>(),
+           items_[i].caption_kinds});
     }
   }
 
@@ -317,6 +318,11 @@ class EncodingJob {
   static void describe(data::ClipRecord& clip, const data::WorkItem& work) {
     clip.source = work.source;
     clip.captions = work.captions;
+    clip.caption_kinds.clear();
+    const bool has_kinds =
+        std::any_of(work.caption_kinds.begin(), work.caption_kinds.end(),
+                    [](const std::string& kind) { return kind != data::kPlainCaption; });
+    if (has_kinds) clip.caption_kinds = work.caption_kinds;
     clip.text_ids.clear();
     for (const std::string& caption : work.captions) clip.text_ids.push_back(hash_text(caption));
   }

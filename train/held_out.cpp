@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -25,27 +26,42 @@ std::uint64_t clip_key(const data::ClipRecord& clip) {
 
 }  // namespace
 
-HeldOut::HeldOut(std::vector<data::CorpusMix::HeldOutClip> clips, std::vector<std::int64_t> patch)
-    : clips_(std::move(clips)), patch_(std::move(patch)) {
-  std::int64_t pack_tokens = 0;
-  for (const auto& held_out : clips_) {
-    pack_tokens = std::max(pack_tokens, num_tokens(held_out.clip, patch_));
-  }
-  std::int64_t tokens = 0;
+// Longest first, each to the rank that has the fewest tokens.
+HeldOut::HeldOut(std::vector<data::CorpusMix::HeldOutClip> clips, std::vector<std::int64_t> patch,
+                 int num_ranks, std::int64_t pack_tokens)
+    : clips_(std::move(clips)), patch_(std::move(patch)), packs_(num_ranks) {
+  std::vector<std::pair<std::int64_t, Pair>> pairs;  // tokens of each
   for (std::size_t i = 0; i < clips_.size(); ++i) {
     for (int level = 0; level < kHeldOutLevels; ++level) {
-      tokens += num_tokens(clips_[i].clip, patch_);
-      if (packs_.empty() || tokens > pack_tokens) {
-        packs_.emplace_back();
-        tokens = num_tokens(clips_[i].clip, patch_);
-      }
-      packs_.back().push_back({i, level});
+      pairs.push_back({num_tokens(clips_[i].clip, patch_), {i, level}});
     }
+  }
+  std::stable_sort(pairs.begin(), pairs.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<std::int64_t> loads(packs_.size()), in_pack(packs_.size());
+  for (const auto& [tokens, pair] : pairs) {
+    const auto rank =
+        static_cast<std::size_t>(std::min_element(loads.begin(), loads.end()) - loads.begin());
+    if (packs_[rank].empty() || in_pack[rank] + tokens > pack_tokens) {
+      packs_[rank].emplace_back();
+      in_pack[rank] = 0;
+    }
+    packs_[rank].back().push_back(pair);
+    in_pack[rank] += tokens;
+    loads[rank] += tokens;
   }
 }
 
-HeldOut::Pack HeldOut::load(std::int64_t pack_index, const model::Objective& objective) const {
-  const auto& pairs = packs_[static_cast<std::size_t>(pack_index)];
+std::int64_t HeldOut::num_passes() const {
+  std::size_t most = 0;
+  for (const auto& packs : packs_) most = std::max(most, packs.size());
+  return static_cast<std::int64_t>(most);
+}
+
+HeldOut::Pack HeldOut::load(int rank, std::int64_t pass, const model::Objective& objective) const {
+  const auto& packs = packs_.at(static_cast<std::size_t>(rank));
+  if (pass >= static_cast<std::int64_t>(packs.size())) return {};
+  const auto& pairs = packs[static_cast<std::size_t>(pass)];
   std::map<std::size_t, data::LatentRecord> latents;
   std::map<std::size_t, data::TextRecord> texts;
   Pack result;

@@ -14,20 +14,22 @@ namespace zoetrope::train {
 // The grid of noise levels: k / 8 for k = 0 .. 7 (equidistant in [0, 7/8]).
 inline constexpr int kHeldOutLevels = 8;
 
-// (sample, level) pairs, each with noise of its own and the first caption, in packs no longer
-// than the longest sample. The packs, and so their sum, do not depend on the ranks.
+// (sample, level) pairs, each with noise of its own and the first caption, shared out evenly to
+// ranks and packed. What a pair's loss is depends neither on its rank nor on its pack.
 class HeldOut {
  public:
-  // Corpora outlive this.
-  HeldOut(std::vector<data::CorpusMix::HeldOutClip> clips, std::vector<std::int64_t> patch);
+  // `pack_tokens`: what a pack may have, unless one pair has more. Corpora outlive this.
+  HeldOut(std::vector<data::CorpusMix::HeldOutClip> clips, std::vector<std::int64_t> patch,
+          int num_ranks, std::int64_t pack_tokens);
 
-  std::int64_t num_packs() const { return static_cast<std::int64_t>(packs_.size()); }
+  // Packs of the rank that has most.
+  std::int64_t num_passes() const;
   struct Pack {
     PackedBatch batch;
-    std::vector<int> levels;  // of each segment
+    std::vector<int> levels;  // of each segment; empty: the rank has no such pack
   };
   // Reads the samples and noises them. Each pair weighs 1 / samples.
-  Pack load(std::int64_t pack, const model::Objective& objective) const;
+  Pack load(int rank, std::int64_t pass, const model::Objective& objective) const;
 
  private:
   struct Pair {
@@ -36,7 +38,7 @@ class HeldOut {
   };
   std::vector<data::CorpusMix::HeldOutClip> clips_;
   std::vector<std::int64_t> patch_;
-  std::vector<std::vector<Pair>> packs_;
+  std::vector<std::vector<std::vector<Pair>>> packs_;  // by rank
 };
 
 }  // namespace zoetrope::train

@@ -74,8 +74,7 @@ AdamStep adam_step(const OptimizerConfig& config, std::int64_t step, double rate
 
 Optimizer::Optimizer(model::Module& module, const OptimizerConfig& config, Sharding sharding,
                      launch::Mesh& mesh)
-    : module_(module),
-      config_(config),
+    : config_(config),
       mesh_(mesh),
       buckets_(module, static_cast<std::int64_t>(config.bucket_mb * (1 << 20) / sizeof(float)),
                sharding, mesh) {
@@ -161,23 +160,6 @@ void Optimizer::swap_averages() {
                      averages_[b].data_ptr<float>());
   }
   buckets_.publish();
-}
-
-void Optimizer::load_moments(const TensorMap& first, const TensorMap& second) {
-  buckets_.fill(copies_of(first), first_);
-  buckets_.fill(copies_of(second), second_);
-}
-
-model::ParameterVisitor Optimizer::copies_of(const TensorMap& globals) const {
-  return [&](const std::string& name, at::Tensor& memory) {
-    const auto found = globals.find(name);
-    ZOETROPE_CHECK_CONFIG(found != globals.end(), "the checkpoint has no moments of ", name);
-    const model::ParameterPart part = module_.part_of(name);
-    ZOETROPE_CHECK_CONFIG(
-        found->second.sizes() == at::IntArrayRef(part.global_shape(memory.sizes())),
-        "the moments of ", name, " have another shape in the checkpoint");
-    memory.copy_(part.of(found->second));
-  };
 }
 
 double learning_rate(const OptimizerConfig& config, std::int64_t step, std::int64_t total_steps) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -44,18 +45,28 @@ class Optimizer {
   // Exchanges the module's weights with the averages; twice restores both. Collective.
   void swap_averages();
 
-  // Global tensors by parameter name; empty on ranks that do not `keep` them. Collective.
-  using TensorMap = WeightBuckets::TensorMap;
-  TensorMap weights(bool keep = true) const { return buckets_.gather(buckets_.weights(), keep); }
-  TensorMap gradients(bool keep = true) const {
-    return buckets_.gather(buckets_.gradients(), keep);
+  // Global tensors by parameter name, on the ranks that own them. Collective.
+  TensorMap weights(const OwnerOf& owner_of = every_rank) const {
+    return buckets_.globals().gather(buckets_.weights(), owner_of);
   }
-  TensorMap first_moments(bool keep = true) const { return buckets_.gather(first_, keep); }
-  TensorMap second_moments(bool keep = true) const { return buckets_.gather(second_, keep); }
-  // Sets the averages; the moments from global tensors by name (ConfigError names one that is
-  // missing or of another shape).
+  TensorMap gradients(const OwnerOf& owner_of = every_rank) const {
+    return buckets_.globals().gather(buckets_.gradients(), owner_of);
+  }
+  TensorMap averages(const OwnerOf& owner_of = every_rank) const {
+    return buckets_.globals().gather(averages_, owner_of);
+  }
+  TensorMap first_moments(const OwnerOf& owner_of = every_rank) const {
+    return buckets_.globals().gather(first_, owner_of);
+  }
+  TensorMap second_moments(const OwnerOf& owner_of = every_rank) const {
+    return buckets_.globals().gather(second_, owner_of);
+  }
+  // Bytes of each of them, by parameter name.
+  std::map<std::string, std::int64_t> tensor_bytes() const { return buckets_.globals().bytes(); }
+  // Set averages and moments: `fill` writes this rank's part of the global tensor.
   void fill_averages(const model::ParameterVisitor& fill) { buckets_.fill(fill, averages_); }
-  void load_moments(const TensorMap& first, const TensorMap& second);
+  void fill_first_moments(const model::ParameterVisitor& fill) { buckets_.fill(fill, first_); }
+  void fill_second_moments(const model::ParameterVisitor& fill) { buckets_.fill(fill, second_); }
   // What this rank holds, hashed by parameter: weights, moments, average. Of the parameters that
   // the tensor axis cuts, or of the others.
   struct TensorHash {
@@ -68,9 +79,8 @@ class Optimizer {
   std::int64_t peak_elements() const { return buckets_.peak_elements(); }
 
  private:
-  model::ParameterVisitor copies_of(const TensorMap& globals) const;
+  static int every_rank(const std::string&) { return kEveryRank; }
 
-  model::Module& module_;
   OptimizerConfig config_;
   launch::Mesh& mesh_;
   WeightBuckets buckets_;

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <c10/util/accumulate.h>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -20,6 +22,7 @@
 #include "model/dit_memory.h"
 #include "model/lora.h"
 #include "model/vae.h"
+#include "train/checkpoint_files.h"
 #include "train/dit_task.h"
 
 namespace zoetrope::train {
@@ -101,6 +104,30 @@ std::int64_t bytes_of_positions(const TrainConfig& config, std::int64_t position
   return kFloatBytes * config.dit.model.in_channels * positions;
 }
 
+double epochs_of(const TrainConfig& config, double share, std::int64_t clips) {
+  return static_cast<double>(config.steps * config.dit.global_batch) * share /
+         static_cast<double>(clips);
+}
+
+// -> tokens of a sample, on average.
+double plan_kinds(const TrainConfig& config, const data::CorpusMix& corpora, std::string& facts) {
+  const data::DrawConfig& draw = config.dit.draw;
+  double mean = 0;
+  for (const auto& kind : corpora.kinds(config.dit.model.patch_size, draw)) {
+    const auto clips = static_cast<std::int64_t>(kind.clips.size());
+    const bool has_limit =
+        kind.kind.rule < draw.sizes.size() && draw.sizes[kind.kind.rule].max_tokens > 0;
+    facts +=
+        concat("draw: ", kind.kind.is_image ? "images of " : "videos of ",
+               corpora.part(kind.kind.corpus).folder().string(),
+               has_limit ? concat(" up to ", draw.sizes[kind.kind.rule].max_tokens, " tokens") : "",
+               ": ", clips, " clips, ", 100 * kind.share, " % of the samples, ",
+               epochs_of(config, kind.share, clips), " epochs\n");
+    mean += kind.share * static_cast<double>(kind.tokens) / static_cast<double>(clips);
+  }
+  return mean;
+}
+
 DataPlan plan_corpora(const TrainConfig& config, int batches) {
   const auto parts = corpora_of(config.dit);
   const data::CorpusMix corpora(parts, {}, config.dit.filter, num_held_out(config.validation));
@@ -112,30 +139,34 @@ DataPlan plan_corpora(const TrainConfig& config, int batches) {
   for (std::int64_t i = 0; i < corpora.num_parts(); ++i) {
     const data::IndexTotals& totals = corpora.part(i).totals();
     const data::FilterCounts& filtered = corpora.filtered(i);
-    const auto clips = static_cast<double>(filtered.kept);
     const double share = parts[static_cast<std::size_t>(i)].weight / total_weight;
-    plan.facts += concat(
-        "corpus ", corpora.part(i).folder().string(), ": ", totals.clips, " clips, ", 100 * share,
-        " % of the samples, ",
-        static_cast<double>(config.steps * config.dit.global_batch) * share / clips, " epochs\n");
+    plan.facts +=
+        concat("corpus ", corpora.part(i).folder().string(), ": ", totals.clips, " clips");
+    if (!config.dit.draw.has_kinds()) {
+      plan.facts += concat(", ", 100 * share, " % of the samples, ",
+                           epochs_of(config, share, filtered.kept), " epochs");
+    }
+    plan.facts += "\n";
     longest = std::max(longest, totals.max_positions / patch);
     mean +=
         share * static_cast<double>(totals.positions / patch) / static_cast<double>(totals.clips);
     if (filtered.kept != totals.clips) plan.facts += concat("filter: ", filtered.describe(), "\n");
     plan.corpus_bytes += bytes_of_positions(config, totals.positions);
   }
+  if (config.dit.draw.has_kinds()) mean = plan_kinds(config, corpora, plan.facts);
   plan.facts += concat("tokens a clip: ", mean, " mean, ", longest, " at most\n");
   double text = 0, texts = 0;
-  const auto packs = heaviest_packs(
-      config, batches, corpora.pool(config.dit.model.patch_size), [&](std::int64_t clip) {
-        std::int64_t length = corpora.text(clip, "").length;
-        for (const std::string& id : corpora.clip(clip).text_ids) {
-          length = std::max<std::int64_t>(length, corpora.text(clip, id).length);
-        }
-        text += static_cast<double>(length);
-        ++texts;
-        return length;
-      });
+  const auto packs =
+      heaviest_packs(config, batches, corpora.pool(config.dit.model.patch_size, config.dit.draw),
+                     [&](std::int64_t clip) {
+                       std::int64_t length = corpora.text(clip, "").length;
+                       for (const std::string& id : corpora.clip(clip).text_ids) {
+                         length = std::max<std::int64_t>(length, corpora.text(clip, id).length);
+                       }
+                       text += static_cast<double>(length);
+                       ++texts;
+                       return length;
+                     });
   plan.largest = largest_of(packs, config);
   plan.mean_tokens = static_cast<std::int64_t>(mean);
   plan.mean_text = static_cast<std::int64_t>(text / texts);
@@ -207,6 +238,7 @@ void plan_vae(const TrainConfig& config, RunPlan& plan) {
 struct ModelSize {
   std::int64_t frozen = 0, trained = 0;
   std::int64_t in_blocks = 0, largest_block = 0;  // of the trained ones
+  std::map<std::string, std::int64_t> bytes;      // of the trained ones, as global tensors
 };
 
 ModelSize size_of(model::Module& module) {
@@ -214,6 +246,8 @@ ModelSize size_of(model::Module& module) {
   std::map<std::int64_t, std::int64_t> blocks;
   module.visit_parameters("", [&](const std::string& name, at::Tensor& parameter) {
     size.trained += parameter.numel();
+    size.bytes[name] =
+        kFloatBytes * c10::multiply_integers(module.part_of(name).global_shape(parameter.sizes()));
     if (module.unit_of(name) < 0) return;
     size.in_blocks += parameter.numel();
     blocks[module.unit_of(name)] += parameter.numel();
@@ -251,6 +285,18 @@ void plan_weights(const TrainConfig& config, const ModelSize& size, MemoryPlan& 
     memory.gradients = std::min(memory.gradients, memory.gradients / shard + 2 * bucket);
   }
   memory.state = 3 * kFloatBytes * (size.trained / shard);
+}
+
+// What the rank that writes most of a checkpoint copies.
+std::int64_t plan_checkpoint(const TrainConfig& config, const ModelSize& size, int ranks) {
+  TensorSet weights{"model", "weights.safetensors", {}, size.bytes};
+  TensorSet moments{"", "optimizer.safetensors", {}, {}};
+  for (const auto& [name, bytes] : size.bytes) {
+    moments.bytes["first." + name] = moments.bytes["second." + name] = bytes;
+  }
+  return largest_share(assign_files({weights, weights, moments},
+                                    static_cast<std::int64_t>(config.checkpoint.max_file_gb * 1e9),
+                                    ranks));
 }
 
 // Mean TFLOP/s a rank over the last steps in the run folder; 0 when it has none.
@@ -338,7 +384,7 @@ RunPlan plan_run(const TrainConfig& config, int ranks) {
   const ModelSize size = size_of_model(config);
   if (size.frozen > 0) plan.facts += concat("trained: ", size.trained, " in adapters\n");
   plan_weights(config, size, plan.memory);
-  plan.memory.checkpoint = 4 * kFloatBytes * size.trained * config.mesh.tensor;
+  plan.memory.checkpoint = plan_checkpoint(config, size, ranks);
   plan.memory_limit = memory_of_a_rank(config.hardware, ranks);
   plan_time(config, plan);
   return plan;

@@ -15,9 +15,9 @@ struct MemoryPlan {
   std::int64_t weights = 0, gradients = 0;  // fp32, as mesh.sharding and mesh.tensor leave them
   std::int64_t state = 0;                   // moments and averages: its share of a shard group
   std::int64_t activations = 0;             // of the largest pack that a step can give a rank
-  std::int64_t checkpoint = 0;              // rank 0's copy of all state while it is written
-  std::int64_t data = 0;                    // records kept and loaded ahead
-  std::int64_t program = 0;                 // libraries and buffers: this process, now
+  std::int64_t checkpoint = 0;  // the largest copy of a rank's files, while they are written
+  std::int64_t data = 0;        // records kept and loaded ahead
+  std::int64_t program = 0;     // libraries and buffers: this process, now
   std::int64_t total() const {
     return weights + gradients + state + activations + checkpoint + data + program;
   }

@@ -7,6 +7,10 @@
 
 namespace zoetrope::train {
 
+Json Task::stored_config(const std::function<model::TensorMap()>&) {
+  return model_config();
+}
+
 std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Mesh& mesh) {
   if (config.task == "dit") return std::make_unique<DitTask>(config, mesh);
   ZOETROPE_CHECK_CONFIG(config.validation.every_steps == 0, "validation.every_steps is ",

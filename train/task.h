@@ -77,11 +77,18 @@ class Task {
   virtual std::vector<double> validate() { return {}; }
   // The same for the opponent's loss, on what the last forward_backward made.
   virtual void opponent_forward_backward(LocalStep&, const BeforePass&) {}
-  // The model as others load it, in fp32. `weights`: the module's as global tensors.
-  virtual model::ModelSnapshot snapshot_model(model::TensorMap weights) {
-    return {model_config(), std::move(weights)};
-  }
-  // Fills the module from a folder that snapshot_model's was saved in.
+  // The file of the model's weights in a folder that others load: its name, what the names of
+  // parameters begin with there, and its metadata.
+  struct WeightsFile {
+    std::string name = "diffusion_pytorch_model.safetensors", prefix;
+    // from_pretrained of diffusers refuses a file that does not say this.
+    std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  };
+  virtual WeightsFile weights_file() const { return {}; }
+  // config.json beside it, on rank 0. `gather` gives rank 0 the weights that the file will hold, as
+  // global tensors. Collective, as `gather` is.
+  virtual Json stored_config(const std::function<model::TensorMap()>& gather);
+  // Fills the module from such a folder.
   virtual model::ParameterVisitor weights_in(const std::filesystem::path& folder) {
     return model::weights_of(folder, module());
   }

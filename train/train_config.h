@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/config.h"
+#include "data/clip_draw.h"
 #include "data/clip_filter.h"
 #include "data/planner.h"
 #include "launch/mesh.h"
@@ -67,6 +68,7 @@ struct DitTaskConfig {
   std::string corpus;
   std::vector<CorpusConfig> corpora;
   data::ClipFilter filter;
+  data::DrawConfig draw;
   std::string vae;
   std::string media_root;
   std::string bad_records = "stop";
@@ -89,6 +91,7 @@ struct DitTaskConfig {
     visit("corpus", corpus, "folder written by encode_dataset");
     visit("corpora", corpora, "several of them, mixed by weight, in the place of corpus");
     visit("filter", filter, "which of their clips are used, by the scores in the manifest");
+    visit("draw", draw, "how often the clips that are used, and their captions, are drawn");
     visit("vae", vae,
           "VAE folder for clips whose latents are not stored; empty = the name in the corpus");
     visit("media_root", media_root, "where their sources are looked for; empty = from here");

@@ -102,11 +102,13 @@ void Trainer::start(const std::string& from) {
   }
   ZOETROPE_CHECK_CONFIG(steps_done_ <= config_.steps, "checkpoint ", chosen, " is at step ",
                         steps_done_, ", the config ends at ", config_.steps);
+  writer_ =
+      std::make_unique<CheckpointWriter>(config_.run.dir, config_.task, config_.checkpoint, world_);
   if (world_.rank() == 0) {
     remove_unfinished(config_.run.dir);
-    writer_ = std::make_unique<CheckpointWriter>(config_.run.dir, config_.task, config_.checkpoint);
     require_room();
   }
+  world_.barrier();  // nobody writes before that
   task_->start(steps_done_ + 1);
   optimizer_->begin_gradients();
   task_->rehearse([&](bool last) { optimizer_->begin_pass(last); });
@@ -262,11 +264,14 @@ void Trainer::finish_step() {
   if (saves) save(steps_done_);
 }
 
-// The ranks stop at the same step, whichever of them was asked.
+// The ranks stop at the same step, whichever of them was asked; and they publish a checkpoint
+// before the same step, when the last of them has written its files.
 bool Trainer::asked_to_stop() {
-  std::vector<double> signal = {static_cast<double>(launch::stop_signal())};
-  world_.all_reduce_max(signal);
-  return signal[0] != 0;
+  std::vector<double> any = {static_cast<double>(launch::stop_signal()),
+                             writer_->is_writing() ? 1.0 : 0.0};
+  world_.all_reduce_max(any);
+  if (any[1] == 0) writer_->publish();
+  return any[0] != 0;
 }
 
 }  // namespace zoetrope::train

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,9 +41,10 @@ class Trainer {
   StepMetrics step(std::int64_t step);
   // Held-out loss by noise level, with the weights that the config names; the same on every rank.
   std::vector<double> validate();
-  // Takes a copy of the state; the file system gets it in the background.
+  // Takes a copy of the state, each rank of its share; the file system gets it in the background.
+  // Published by run() at a later step, by the next save() or by finish_saving(). Collective.
   void save(std::int64_t step);
-  // Waits until all that was saved is on disk. Error when the last checkpoint is not.
+  // Waits until all that was saved is on disk. Error when the last checkpoint is not. Collective.
   void finish_saving();
 
   std::int64_t steps_done() const { return steps_done_; }
@@ -60,6 +62,7 @@ class Trainer {
   void load_opponent(const std::filesystem::path& checkpoint);
   std::filesystem::path choose_checkpoint(const std::string& from);
   void require_room() const;
+  std::map<std::string, std::string> describe_state(std::int64_t step);
   bool asked_to_stop();
   void note_early_stop() const;
   void write_run_files();
@@ -77,7 +80,7 @@ class Trainer {
   std::optional<Opponent> opponent_;
   std::unique_ptr<Optimizer> opponent_optimizer_;
   std::unique_ptr<MetricsWriter> metrics_;
-  std::unique_ptr<CheckpointWriter> writer_;  // rank 0's
+  std::unique_ptr<CheckpointWriter> writer_;
   std::unique_ptr<launch::Watchdog> watchdog_;
   Stragglers stragglers_;
   StepProfiler profiler_;

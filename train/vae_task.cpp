@@ -197,12 +197,14 @@ void VaeTask::measure_latents(model::Vae& vae) {
   vae.set_latent_statistics(to_vector(mean.contiguous()), to_vector(deviation.contiguous()));
 }
 
-model::ModelSnapshot VaeTask::snapshot_model(model::TensorMap weights) {
-  model::Vae saved(vae_.config(), at::kCPU);
-  saved.visit_parameters(
+Json VaeTask::stored_config(const std::function<model::TensorMap()>& gather) {
+  const model::TensorMap weights = gather();
+  if (rank_ > 0) return {};
+  model::Vae measured(vae_.config(), at::kCPU);
+  measured.visit_parameters(
       "", [&](const std::string& name, at::Tensor& parameter) { parameter = weights.at(name); });
-  measure_latents(saved);
-  return {model::vae_config_to_json(saved.config()), std::move(weights)};
+  measure_latents(measured);
+  return model::vae_config_to_json(measured.config());
 }
 
 Json VaeTask::model_config() const {

@@ -24,7 +24,7 @@ class VaeTask : public Task {
   LocalStep forward_backward(std::int64_t step, const BeforePass& before_pass) override;
   void opponent_forward_backward(LocalStep& local, const BeforePass& before_pass) override;
   // Measures the latents' mean and deviation with these weights.
-  model::ModelSnapshot snapshot_model(model::TensorMap weights) override;
+  Json stored_config(const std::function<model::TensorMap()>& gather) override;
   Json model_config() const override;
   Json context() const override { return Json::object(); }
 

@@ -3,12 +3,10 @@
 #include "train/weight_buckets.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
+#include <map>
 #include <utility>
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/function_hook.h>
@@ -29,23 +27,6 @@ launch::Buffer buffer_of(const at::Tensor& flat) {
 bool decays(const std::string& name, const at::Tensor& parameter) {
   return parameter.dim() >= 2 && name.find("scale_shift_table") == std::string::npos &&
          name.find("gamma") == std::string::npos;
-}
-
-// A global tensor from the parts of the ranks of its tensor group.
-at::Tensor join_parts(const at::Tensor& mine, std::int64_t dim, launch::Communicator& tensor) {
-  const at::Tensor part = mine.contiguous();
-  const auto all = tensor.all_gather(
-      std::string(static_cast<const char*>(part.const_data_ptr()), part.nbytes()));
-  const std::int64_t others = part.numel() / part.size(dim);  // elements for each along dim
-  std::vector<at::Tensor> parts;
-  for (const std::string& bytes : all) {
-    std::vector<std::int64_t> shape = part.sizes().vec();
-    shape[static_cast<std::size_t>(dim)] =
-        static_cast<std::int64_t>(bytes.size() / sizeof(float)) / others;
-    parts.push_back(at::empty(shape, at::kFloat));
-    std::memcpy(parts.back().mutable_data_ptr(), bytes.data(), bytes.size());
-  }
-  return at::cat(parts, dim);
 }
 
 }  // namespace
@@ -110,6 +91,7 @@ WeightBuckets::WeightBuckets(model::Module& module, std::int64_t bucket_elements
     memory.copy_(values.at(name));
     values.erase(name);
   });
+  globals_ = std::make_unique<GlobalTensors>(held(), bucket_elements, mesh);
   if (sharding_ == Sharding::kWeights) module.set_weight_gate(this);
 }
 
@@ -368,24 +350,25 @@ void WeightBuckets::release(std::int64_t unit) {
   }
 }
 
-WeightBuckets::TensorMap WeightBuckets::gather(const std::vector<at::Tensor>& pieces,
-                                               bool keep) const {
-  TensorMap result;
+std::vector<GlobalTensors::Held> WeightBuckets::held() const {
+  std::vector<GlobalTensors::Held> all;
   for (std::size_t b = 0; b < buckets_.size(); ++b) {
-    const Bucket& bucket = buckets_[b];
-    const at::Tensor whole = at::empty({bucket.count}, at::kFloat);
-    const at::Tensor mine = whole.narrow(0, bucket.begin, pieces[b].numel());
-    mine.copy_(pieces[b]);
-    shard_.all_gather(buffer_of(mine), buffer_of(whole), bucket.counts);
-    for (const Member& member : bucket.members) {
-      at::Tensor value = whole.narrow(0, member.begin, member.count).view(member.shape);
-      if (bucket.is_cut) {
-        value = join_parts(value, member.part.dim, mesh_.group(launch::Axis::kTensor));
-      }
-      if (keep) result[member.name] = value;
+    const std::int64_t begin = buckets_[b].begin, end = begin + pieces_[b].count();
+    for (const Member& member : buckets_[b].members) {
+      const std::int64_t first = std::clamp(member.begin, begin, end);
+      const std::int64_t last = std::clamp(member.begin + member.count, begin, end);
+      GlobalTensors::Held& held = all.emplace_back();
+      held.name = member.name;
+      held.part = member.part;
+      held.shape = member.shape;
+      held.piece = b;
+      if (first == last) continue;  // another rank has it
+      held.place = first - begin;
+      held.begin = first - member.begin;
+      held.count = last - first;
     }
   }
-  return result;
+  return all;
 }
 
 }  // namespace zoetrope::train

@@ -10,7 +10,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +19,7 @@
 #include "launch/mesh.h"
 #include "model/module.h"
 #include "model/parallel/token_plan.h"
+#include "train/global_tensors.h"
 
 namespace zoetrope::train {
 
@@ -67,10 +67,8 @@ class WeightBuckets : public model::WeightGate {
   // After pieces have been updated: weights that stay whole are brought up to date. Collective.
   void publish();
 
-  // `pieces`: this rank's, by bucket -> global tensors by name, when `keep`; otherwise none.
-  // Collective.
-  using TensorMap = std::map<std::string, at::Tensor>;
-  TensorMap gather(const std::vector<at::Tensor>& pieces, bool keep) const;
+  // Global tensors from pieces (by bucket), on the ranks that own them.
+  const GlobalTensors& globals() const { return *globals_; }
   // The reverse: `fill_one` writes the local tensor of each name, pieces keep their part of it.
   void fill(const model::ParameterVisitor& fill_one, const std::vector<at::Tensor>& pieces) const;
   void fill_weights(const model::ParameterVisitor& fill_one);  // collective
@@ -101,6 +99,7 @@ class WeightBuckets : public model::WeightGate {
   };
   void add_member(const std::string& name, at::Tensor& parameter, std::int64_t bucket_elements);
   void make_piece(Bucket& bucket);
+  std::vector<GlobalTensors::Held> held() const;
   void take_gradient(std::size_t bucket, std::size_t member);
   void send(std::size_t bucket);
   void retire(std::size_t bucket);
@@ -118,6 +117,7 @@ class WeightBuckets : public model::WeightGate {
   std::unique_ptr<launch::Communicator> fetch_group_;  // the shard group: order of its own
   std::vector<Bucket> buckets_;
   std::vector<Piece> pieces_;
+  std::unique_ptr<GlobalTensors> globals_;
   std::size_t unsent_ = 0, unretired_ = 0;  // buckets [0, n); the last go first
   bool is_last_pass_ = true;
   std::int64_t last_unit_ = -1;

@@ -5,55 +5,18 @@
 #include <cstdlib>
 #include <limits>
 
-#include <gtest/gtest.h>
-
-#include "base/error.h"
-#include "base/random.h"
-#include "tests/distributed/world.h"
+#include "tests/distributed/small_runs.h"
 #include "tests/unit/data/corpus_fixture.h"
-#include "train/trainer.h"
 
 namespace zoetrope::train {
 namespace {
-namespace fs = std::filesystem;
 
-class Guards : public testing::Test {
+class Guards : public DataParallel {
  protected:
-  void SetUp() override {
-    folder_ = world().all_gather(world().rank() == 0 ? make_folder() : std::string())[0];
-    if (world().rank() == 0) data::testing::write_corpus(folder_ / "corpus", clips());
-    world().barrier();
-  }
-  void TearDown() override {
-    world().barrier();
-    if (world().rank() == 0) fs::remove_all(folder_);
-  }
-  static std::string make_folder() {
-    std::string name = (fs::temp_directory_path() / "zoetrope_guards_XXXXXX").string();
-    EXPECT_NE(mkdtemp(name.data()), nullptr);
-    return name;
-  }
-  static std::vector<data::ClipRecord> clips() { return data::testing::some_clips(24); }
-
   TrainConfig config(const std::string& run) const {
-    TrainConfig config;
-    config.run.dir = (folder_ / run).string();
+    TrainConfig config = tiny_config(folder_, run);
     config.steps = 1000000;
-    config.seed = 3;
-    config.optimizer.lr = 3e-3;
-    config.optimizer.warmup_steps = 2;
     config.checkpoint.every_steps = 1000000;
-    config.dit.corpus = (folder_ / "corpus").string();
-    config.dit.global_batch = 8;
-    auto& model = config.dit.model;
-    model.num_attention_heads = 2;
-    model.attention_head_dim = 12;
-    model.num_layers = 2;
-    model.ffn_dim = 32;
-    model.freq_dim = 16;
-    model.in_channels = model.out_channels = 2;
-    model.patch_size = {1, 1, 1};
-    model.text_dim = 6;
     return config;
   }
   static std::string hash_of(const Trainer& trainer) {
@@ -61,8 +24,6 @@ class Guards : public testing::Test {
     for (const auto& tensor : trainer.optimizer().hashes(false)) all += tensor.hash;
     return all;
   }
-
-  fs::path folder_;
 };
 
 // Gradients of one parameter of one rank, poisoned on their way out of the backward pass.

@@ -32,6 +32,15 @@ inline std::vector<float> draw(std::size_t count, std::uint64_t sample) {
   return values;
 }
 
+// A latent with something to learn: waves that all clips of a size share, and noise.
+inline std::vector<float> draw_latent(std::size_t count, std::uint64_t sample) {
+  std::vector<float> values = draw(count, sample);
+  for (std::size_t k = 0; k < count; ++k) {
+    values[k] = 0.4f * values[k] + std::sin(0.7f * static_cast<float>(k));
+  }
+  return values;
+}
+
 // 24 clips of five sizes with captions of many lengths.
 inline void write_corpus(const fs::path& folder) {
   const data::CorpusJob job(folder, Json{{"vae", {{"name", "v"}, {"hash", "0"}}},
@@ -58,8 +67,9 @@ inline void write_corpus(const fs::path& folder) {
     clip.text_ids = {hash_text(clip.captions[0])};
     writer.add_text(
         {clip.text_ids[0], 3 + i % 5, kTextWidth, draw((3 + i % 5) * kTextWidth, 100 + i)});
-    writer.add(clip, {clip.id, kChannels, t, h, w, draw(std::size_t{1} * kChannels * t * h * w, i)},
-               {hash_text(clip.source), clip.id});
+    writer.add(
+        clip, {clip.id, kChannels, t, h, w, draw_latent(std::size_t{1} * kChannels * t * h * w, i)},
+        {hash_text(clip.source), clip.id});
   }
   writer.publish();
   data::merge_corpus(folder, {0});
@@ -86,7 +96,7 @@ inline TrainConfig tiny_config(const fs::path& folder, const std::string& run) {
   return config;
 }
 
-inline std::vector<float> flatten(const Optimizer::TensorMap& tensors) {
+inline std::vector<float> flatten(const TensorMap& tensors) {
   std::vector<float> values;
   for (const auto& [name, tensor] : tensors) {
     values.insert(values.end(), tensor.const_data_ptr<float>(),

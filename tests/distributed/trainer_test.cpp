@@ -119,6 +119,21 @@ TEST_F(DataParallel, ResumeWithCalibrationIsBitEqual) {
   EXPECT_EQ(steps_from(trainer, 11, 14), unbroken);
 }
 
+// The share of images is the draw's, whatever the corpus has (5 of 24).
+TEST_F(DataParallel, DrawDecidesWhatAStepTrainsOn) {
+  for (const double share : {0.0, 1.0}) {
+    TrainConfig config = tiny_config(folder_, concat("images", share));
+    config.dit.draw.image_share = share;
+    Trainer trainer(config, world());
+    trainer.start("none");
+    for (int step = 1; step <= 3; ++step) {
+      const StepMetrics metrics = trainer.step(step);
+      EXPECT_EQ(metrics.parts.contains("loss_image"), share == 1);
+      EXPECT_EQ(metrics.parts.contains("loss_video"), share == 0);
+    }
+  }
+}
+
 TEST_F(DataParallel, CheckpointOfAnotherModelIsRefusedByName) {
   TrainConfig config = tiny_config(folder_, "run");
   config.steps = 1;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -19,7 +20,8 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const char* kUsage = "decode --input VIDEO [--max-pixels N] [--fps R] [--repeat N]";
+constexpr const char* kUsage =
+    "decode --input VIDEO [--max-pixels N] [--fps R] [--stream] [--repeat N]";
 
 double peak_mib(int who) {
   rusage usage{};
@@ -27,11 +29,21 @@ double peak_mib(int who) {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
-double seconds_of(data::VideoReader& reader, const data::DecodeRequest& request, int& num_frames) {
-  const auto start = std::chrono::steady_clock::now();
-  const auto result = reader.read(request);
+template <class T>
+T taken(data::OrSkip<T> result) {
   if (const auto* skip = std::get_if<data::SkipReason>(&result)) throw DataError(skip->detail);
-  num_frames = std::get<data::Frames>(result).num_frames;
+  return std::get<T>(std::move(result));
+}
+
+double seconds_of(data::VideoReader& reader, const data::DecodeRequest& request, bool stream,
+                  int& num_frames) {
+  const auto start = std::chrono::steady_clock::now();
+  if (stream) {
+    num_frames = 0;
+    taken(reader.stream(request, [&](const data::RgbPicture&) { ++num_frames; }));
+  } else {
+    num_frames = taken(reader.read(request)).num_frames;
+  }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -45,6 +57,7 @@ int run(int argc, char** argv) {
   add("fps", po::value<double>()->default_value(0), "resample; 0 = every frame");
   add("start", po::value<double>()->default_value(0), "seconds");
   add("seconds", po::value<double>()->default_value(0), "length; 0 = to the end");
+  add("stream", po::bool_switch(), "one picture at a time in the place of all of them");
   add("repeat", po::value<int>()->default_value(3), "the median is printed");
   if (!parse_options(argc, argv, kUsage, "", own, "input", common, values)) return kExitOk;
   data::DecodeRequest request;
@@ -54,11 +67,12 @@ int run(int argc, char** argv) {
   request.start_s = values["start"].as<double>();
   if (const double length_s = values["seconds"].as<double>(); length_s > 0)
     request.end_s = request.start_s + length_s;
+  const bool stream = values["stream"].as<bool>();
   std::vector<double> times_s;
   int num_frames = 0;
   std::optional<data::VideoReader> reader(std::in_place);
   for (int round = 0; round < std::max(1, values["repeat"].as<int>()); ++round)
-    times_s.push_back(seconds_of(*reader, request, num_frames));
+    times_s.push_back(seconds_of(*reader, request, stream, num_frames));
   reader.reset();  // only an ended child shows its memory
   std::sort(times_s.begin(), times_s.end());
   const double median_s = times_s[times_s.size() / 2];

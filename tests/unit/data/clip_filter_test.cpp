@@ -23,9 +23,9 @@ ClipFilter filter_of(const std::string& yaml) {
 
 ClipRecord scored_clip(const std::string& id = "one") {
   ClipRecord clip = testing::make_clip(id, {"words"});
-  clip.scores = {{"motion", 0.3},       {"static_share", 0.1},   {"frozen_share", 0},
-                 {"sharpness", 0.05},   {"brightness", 0.5},     {"contrast", 0.2},
-                 {"black_share", 0.25}, {"letterbox_share", 0.4}};
+  clip.scores = {{"motion", 0.3},       {"static_share", 0.1},    {"frozen_share", 0},
+                 {"sharpness", 0.05},   {"brightness", 0.5},      {"contrast", 0.2},
+                 {"black_share", 0.25}, {"letterbox_share", 0.4}, {"text_share", 0.03}};
   clip.camera = "pan_left";
   clip.list_scores = {{"aesthetic", 5.5}};
   return clip;

@@ -61,7 +61,26 @@ TEST(ClipPool, RefusesEmptyAndWeightlessCorpora) {
   };
   EXPECT_THAT(message({{5, 1}, {0, 1}}), HasSubstr("corpus 1 of the mixture has no clips"));
   EXPECT_THAT(message({{5, 0}, {5, 1}}), HasSubstr("has weight 0"));
-  EXPECT_THAT(message({{5, 1}, {5, 5000}}), HasSubstr("the least is 1/4096"));
+  EXPECT_THAT(message({{5, 1}, {5, 1e9}}), HasSubstr("the least is 1/16777216"));
+}
+
+TEST(ClipPool, SmallSharesAreKeptOverMoreSamples) {
+  const ClipPool pool({{5, 1}, {500, 4999}}, ten);  // one in 5,000
+  int rare = 0;
+  constexpr std::int64_t kBlock = 1 << 17;  // 16 of 5,000 * 16, rounded up to a power of two
+  for (std::int64_t g = 0; g < kBlock; ++g) rare += pool.draw(g, 3) < 5;
+  EXPECT_EQ(rare, 26);  // 2^17 / 5,000 = 26.2
+}
+
+TEST(ClipPool, PartsMayBeListsOfClips) {
+  const auto list = [](std::vector<std::uint32_t> clips) {
+    return std::make_shared<const std::vector<std::uint32_t>>(std::move(clips));
+  };
+  const ClipPool pool({{2, 1, list({1, 4})}, {2, 3, list({0, 3})}, {1, 0, list({2})}}, ten);
+  EXPECT_EQ(pool.size(), 5);
+  std::map<std::int64_t, int> counts;
+  for (std::int64_t g = 0; g < 4096; ++g) ++counts[pool.draw(g, 3)];
+  EXPECT_EQ(counts, (std::map<std::int64_t, int>{{0, 1536}, {1, 512}, {3, 1536}, {4, 512}}));
 }
 
 }  // namespace

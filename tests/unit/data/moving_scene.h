@@ -47,6 +47,7 @@ struct MovingScene {
   double zoom = 1;              // a frame; above 1 the camera goes closer
   double disc_speed = 0;        // pixels a frame, each disc in a direction of its own
   int num_discs = 3;
+  std::uint64_t disc_seed = 0;  // other discs on the same ground
 
   std::vector<std::uint8_t> picture(int frame, int height, int width) const {
     std::mt19937_64 random(seed);
@@ -70,6 +71,7 @@ struct MovingScene {
           rgb.push_back(to_byte(ground[channel] + swing[channel] * level));
       }
     }
+    if (disc_seed != 0) random.seed(disc_seed);
     for (int disc = 0; disc < num_discs; ++disc) {
       const double radius = height * uniform(.06, .12), angle = uniform(0, 6.28);
       const double left = uniform(0, width) + disc_speed * frame * std::cos(angle);

@@ -42,6 +42,19 @@ class Film {
   void go_on(int frames) {
     for (int frame = 0; frame < frames; ++frame) add(current());
   }
+  // A fixed camera, and other discs before it all at once.
+  void add_fixed(int frames) {
+    scene_ = {.seed = random_(), .disc_speed = uniform(0.3, 1), .num_discs = 16};
+    if (!pictures_.empty()) cuts_.push_back(static_cast<double>(pictures_.size()) / kFps);
+    at_ = 0;
+    go_on(frames);
+  }
+  void jump(int frames) {
+    scene_.disc_seed = random_();
+    at_ = 0;
+    cuts_.push_back(static_cast<double>(pictures_.size()) / kFps);
+    go_on(frames);
+  }
   // The next scene appears through this one within `frames` pictures.
   void dissolve(double most_speed, int frames) {
     const MovingScene old = scene_;
@@ -105,6 +118,15 @@ double f1_of(const std::vector<double>& found, const std::vector<double>& real) 
 TEST(ShotSplitter, FindsHardCutsAtTheirPicture) {
   Film film(1);
   for (int shot = 0; shot < 25; ++shot) film.add_cut(2, film.length(8, 40));
+  EXPECT_GE(f1_of(film.found_cuts(), film.cuts()), 0.95);
+}
+
+TEST(ShotSplitter, FindsJumpCutsOfAFixedCamera) {
+  Film film(8);
+  for (int scene = 0; scene < 6; ++scene) {
+    film.add_fixed(film.length(12, 30));
+    for (int shot = 0; shot < 3; ++shot) film.jump(film.length(12, 30));
+  }
   EXPECT_GE(f1_of(film.found_cuts(), film.cuts()), 0.95);
 }
 

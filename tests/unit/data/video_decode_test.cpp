@@ -197,12 +197,28 @@ TEST_F(VideoDecodeTest, TrimsCountsAndSizes) {
 }
 
 TEST_F(VideoDecodeTest, ScalesLikeFfmpegInOnePass) {
-  make_pattern("-c:v libx264 -pix_fmt yuv420p clip.mp4");
-  ffmpeg(concat("-i clip.mp4 -vf scale=80:60:in_h_chr_pos=0:in_v_chr_pos=128 ", kReferenceFlags));
-  const Frames small = read({.path = file("clip.mp4"), .max_pixels = 80 * 60});
-  const int error = difference(small.rgb, bytes_of("reference.rgb"));
-  EXPECT_GE(error, 0);
-  EXPECT_LE(error, 2);
+  const std::vector<std::pair<std::string, std::string>> made = {
+      {"yuv420p.mp4", "-pix_fmt yuv420p -c:v libx264"},
+      {"yuv420p10.mkv", "-pix_fmt yuv420p10le -c:v libx264"},
+      {"bt709.mp4",
+       "-vf scale=out_color_matrix=bt709 -colorspace bt709 -pix_fmt yuv420p -c:v libx264"},
+      {"full.mp4", "-vf scale=out_range=full -color_range pc -pix_fmt yuv420p -c:v libx264"}};
+  for (const auto& [name, how] : made) {
+    make_pattern(how + " " + name);
+    for (const auto& [width, height] : {std::pair(144, 108), {112, 84}, {80, 60}, {52, 39}}) {
+      ffmpeg(concat("-i ", name, " -vf scale=", width, ":", height,
+                    ":in_h_chr_pos=0:in_v_chr_pos=128 ", kReferenceFlags));
+      const Frames small = read({.path = file(name), .max_pixels = width * height});
+      const auto reference = bytes_of("reference.rgb");
+      const int error = difference(small.rgb, reference);
+      EXPECT_GE(error, 0) << name << " " << width;
+      EXPECT_LE(error, 2) << name << " " << width;
+      double sum = 0;
+      for (std::size_t at = 0; at < reference.size() && error >= 0; ++at)
+        sum += int{small.rgb[at]} - int{reference[at]};
+      EXPECT_NEAR(sum / static_cast<double>(reference.size()), 0, 0.25) << name << " " << width;
+    }
+  }
 }
 
 TEST_F(VideoDecodeTest, TurnsRotatedVideosUpright) {
@@ -222,6 +238,32 @@ TEST_F(VideoDecodeTest, TurnsRotatedVideosUpright) {
     EXPECT_GE(error, 0);
     EXPECT_LE(error, 2) << degrees;
   }
+}
+
+// Pictures that are turned on the way, nearly square, so that they count as one shape.
+TEST_F(VideoDecodeTest, TurnsPicturesThatAreTurnedOnTheWay) {
+  const std::string made =
+      "-f lavfi -i testsrc2=size=402x404:rate=5:duration=1 -c:v libx264 -bf 0 ";
+  ffmpeg(made + "-pix_fmt yuv420p upright.h264");
+  ffmpeg(
+      "-i upright.h264 -c copy -bsf:v h264_metadata=display_orientation=insert:rotate=90 "
+      "turned.h264");
+  ffmpeg("-i 'concat:upright.h264|turned.h264' -c copy both.ts");
+  const Frames frames = read_whole("both.ts");
+  EXPECT_EQ(frames.num_frames, 10);
+  EXPECT_EQ(frames.width, 402);
+  EXPECT_EQ(frames.height, 404);
+  // The mark of a turn is in the sixth picture, which is the first once more: its upper right
+  // corner comes to the upper left.
+  auto mean_of = [&](int index, int left, int top) {
+    double sum = 0;
+    for (int y = top; y < top + 40; ++y) {
+      for (int x = left; x < left + 40; ++x) sum += pixel_of(frames, index, x, y)[0];
+    }
+    return sum / 1600;
+  };
+  EXPECT_NEAR(mean_of(5, 20, 20), mean_of(0, 342, 20), 8);
+  EXPECT_NEAR(mean_of(9, 20, 20), mean_of(4, 20, 20), 8);
 }
 
 TEST_F(VideoDecodeTest, StillImagesAreOneFrameWithoutARate) {

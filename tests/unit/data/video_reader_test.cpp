@@ -83,6 +83,18 @@ TEST_F(VideoReaderTest, RejectsUnreadableFile) {
   EXPECT_EQ(skip_code("good.mp4"), "unreadable");
 }
 
+// Growing by doubling would hold up to twice the clip.
+TEST_F(VideoReaderTest, TakesRoomForTheClipAndLittleMore) {
+  for (const std::string name : {"clip.mp4", "clip.mkv", "clip.ts"}) {
+    ffmpeg("-f lavfi -i testsrc2=size=64x48:rate=25:duration=3.2 -c:v mpeg4 " + name);
+    for (const double fps : {0.0, 13.0}) {
+      const Frames frames = read({.path = file(name), .start_s = 0.4, .fps = fps});
+      EXPECT_NEAR(frames.num_frames, fps > 0 ? 37 : 70, 2) << name;
+      EXPECT_LE(frames.rgb.capacity(), frames.rgb.size() + 24 * frames.frame_bytes()) << name;
+    }
+  }
+}
+
 TEST_F(VideoReaderTest, RejectsTextAndPlaylistsWhateverTheirName) {
   write_text("secret.txt", "secret");
   write_text("text.mp4", "this is no video at all\n");

@@ -15,44 +15,16 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/random.h"
+#include "tests/unit/model/vae_fixture.h"
 
 namespace zoetrope::model {
 namespace {
-
-VaeConfig tiny_config(bool is_residual) {
-  VaeConfig config;
-  config.base_dim = 4;
-  config.z_dim = 3;
-  config.dim_mult = {1, 2, 2};
-  config.num_res_blocks = 1;
-  config.temporal_downsample = {true, true};
-  config.is_residual = is_residual;
-  config.patch_size = is_residual ? 2 : 1;
-  return config;
-}
-
-Vae tiny_vae(bool is_residual) {
-  Vae vae(tiny_config(is_residual), at::kCPU);
-  vae.init_weights(1);
-  return vae;
-}
-
-at::Tensor random_tensor(const std::vector<std::int64_t>& shape) {
-  at::Tensor tensor = at::empty(shape);
-  Random random(3, Purpose::kTest);
-  random.fill_normal({tensor.mutable_data_ptr<float>(), static_cast<std::size_t>(tensor.numel())});
-  return tensor;
-}
 
 std::vector<std::uint8_t> random_frames(std::int64_t bytes) {
   std::vector<std::uint8_t> frames(static_cast<std::size_t>(bytes));
   Random random(5, Purpose::kTest);
   for (auto& byte : frames) byte = static_cast<std::uint8_t>(random.next_u32());
   return frames;
-}
-
-double largest(const at::Tensor& x) {
-  return x.abs().max().item<double>();
 }
 
 // A smooth picture that moves: sums of waves.
