@@ -1,8 +1,7 @@
 // Weights to start training a VAE from: the averaging and duplicating shortcuts lead, everything
-// that is added to them (residual branches, resampling convolutions, heads beside a bypass) starts
-// small, and the posterior starts narrow. The first convolutions have biases: an RMS norm keeps
-// only the direction of a channel vector, so a pixel's brightness survives it only beside something
-// constant.
+// that is added to them (residual branches, resampling convolutions) starts small, and the posterior
+// starts narrow. The first convolutions have biases: an RMS norm keeps only the direction of a
+// channel vector, so a pixel's brightness survives it only beside something constant.
 //
 // Each tensor has its own random stream, keyed by its place in the list of parameters.
 #include <cmath>
