@@ -1,7 +1,6 @@
 // Weights to start training a VAE from: the averaging and duplicating shortcuts lead, everything
-// that is added to them (residual branches, resampling convolutions) starts small, and the posterior
-// starts narrow. The first convolutions have biases: an RMS norm keeps only the direction of a
-// channel vector, so a pixel's brightness survives it only beside something constant.
+// that is added to them (residual branches, resampling convolutions, heads beside a bypass) starts
+// small, and the posterior starts narrow.
 //
 // Each tensor has its own random stream, keyed by its place in the list of parameters.
 #include <cmath>
@@ -53,8 +52,6 @@ ParameterVisitor Vae::initial_weights(std::uint64_t seed) {
     const bool is_bias = name.ends_with(".bias");
     if (name.ends_with(".gamma")) {
       parameter.fill_(1);
-    } else if (name.ends_with("coder.conv_in.bias")) {
-      fill_uniform(parameter, kGain, random);
     } else if (is_bias) {
       parameter.fill_(0);
     } else {
