@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t kParts = 512;
-constexpr std::int64_t kLeastPartBytes = std::int64_t{256} << 10;
+constexpr std::int64_t kLeastPartBytes = std::int64_t{128} << 10;
 
 // Of a caption's states, roughly: a token has some four letters and 384 values of two bytes.
 std::int64_t text_bytes(const std::string& caption) {

@@ -47,7 +47,7 @@ struct WorkPart {
 };
 
 // Groups in the order of the list, cut where a part passes `shard_bytes`, or earlier, so that there
-// are some 512 parts to share out, but of 256 KiB at least. What `known` holds is left out. A
+// are some 512 parts to share out, but of 128 KiB at least. What `known` holds is left out. A
 // caption's state goes to the first part that needs it, that of the empty caption to the first.
 std::vector<WorkPart> cut_parts(const std::vector<WorkItem>& items, const KnownParts& known,
                                 std::int64_t shard_bytes);

@@ -29,7 +29,7 @@ TEST(EncodePlan, PartsFollowTheListAndCloseAtTheLimit) {
     firsts.emplace_back();
     for (const WorkGroup& group : part.groups) firsts.back().push_back(group.items.front());
   }
-  // 8 MiB make parts of 256 KiB: one clip each, until those that are small.
+  // 8 MiB make parts of 128 KiB: one clip each, until those that are small.
   EXPECT_EQ(firsts, (std::vector<std::vector<std::int64_t>>{{0}, {1}, {2}, {3}, {4, 5}}));
 }
 
@@ -40,7 +40,7 @@ TEST(EncodePlan, ThereAreEnoughPartsToShareOutAndNoneIsTiny) {
     const std::int64_t total = 20'000 * size;
     EXPECT_LE(static_cast<std::int64_t>(parts.size()), 513);
     EXPECT_GE(static_cast<std::int64_t>(parts.size()),
-              std::min<std::int64_t>(500, total / (kMb / 4)));
+              std::min<std::int64_t>(500, total / (kMb / 8)));
     for (const WorkPart& part : parts) EXPECT_LE(part.bytes, 257 * kMb);
   }
 }
