@@ -1,6 +1,8 @@
 // The HDF5 lock, error text and the two property objects that every shard shares.
 #include "data/shard_hdf5.h"
 
+#include <string_view>
+
 namespace zoetrope::data::hdf5 {
 namespace {
 
@@ -13,9 +15,19 @@ struct Reasons {
   std::string innermost, outermost;
 };
 
+// The file driver tells the clock, addresses and counts along; what counts is its name of the
+// errno.
+std::string plain_words(const std::string& text) {
+  constexpr std::string_view kMark = "error message = '";
+  const std::size_t clock = text.find(": time = "), mark = text.find(kMark);
+  if (clock == std::string::npos || mark == std::string::npos) return text;
+  const std::size_t from = mark + kMark.size();
+  return concat(text.substr(0, clock), ": ", text.substr(from, text.find('\'', from) - from));
+}
+
 herr_t collect(unsigned /*depth*/, const H5E_error2_t* error, void* out) {
   auto& reasons = *static_cast<Reasons*>(out);
-  const std::string text = error->desc != nullptr ? error->desc : "";
+  const std::string text = error->desc != nullptr ? plain_words(error->desc) : "";
   if (reasons.innermost.empty()) reasons.innermost = text;
   reasons.outermost = text;
   return 0;

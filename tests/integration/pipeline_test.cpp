@@ -87,7 +87,7 @@ std::map<std::string, std::string> files_of(const fs::path& folder) {
 }
 
 TEST_F(Pipeline, RanksAndKillsLeaveNoTraceInACorpus) {
-  // Some 400 kB: two parts, so that there is work to share.
+  // Some 400 kB: four parts or so, so that there is work to share.
   const std::string job = "encode_dataset --input " + at("shapes") + " --max-rejected-share 0.1";
   ASSERT_EQ(run_program(job + " --output " + at("one")).exit_code, 0);
   for (const char* kill_after : {"0.9", "1.6", "2.4"}) {
@@ -124,6 +124,7 @@ TEST_F(Pipeline, ADiskThatFillsUpOrFailsEndsTheEncodingAndTheNextRunGoesOn) {
     EXPECT_EQ(failed.exit_code, 1) << call << " " << path << failed.err;
     EXPECT_NE(failed.err.find(reason), std::string::npos) << failed.err;
     EXPECT_NE(failed.err.find("on_bad_disk"), std::string::npos) << failed.err;
+    EXPECT_EQ(failed.err.find("buf = "), std::string::npos) << failed.err;
   }
   const auto whole = run_program(job);
   ASSERT_EQ(whole.exit_code, 0) << whole.err;
