@@ -82,8 +82,8 @@ std::int64_t backward_of_mlp(const Counts& n, bool is_selective) {
   const std::int64_t gradients = n.tokens * (n.c + (n.widens ? kFloatBytes : 0)) * n.ffn +
                                  weight * (n.casts_weights ? n.c + kFloatBytes : kFloatBytes);
   if (!is_selective) return gradients;
-  // The hidden layer made again, and a weight cast again.
-  return gradients + n.tokens * n.c * n.ffn + (n.casts_weights ? weight * n.c : 0);
+  // The hidden layer and the stream made again, and a weight cast again.
+  return gradients + n.tokens * (n.c * n.ffn + 4 * n.width) + (n.casts_weights ? weight * n.c : 0);
 }
 
 // Or in attention, gradients of scores and of their softmax, when what the layers behind it kept
