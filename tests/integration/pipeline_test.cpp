@@ -112,7 +112,7 @@ std::string failing(const std::string& call, const std::string& path) {
 }
 
 TEST_F(Pipeline, ADiskThatFillsUpOrFailsEndsTheEncodingAndTheNextRunGoesOn) {
-  if (!kCanPreload) GTEST_SKIP();
+  if (!kCanPreload) GTEST_SKIP() << "a sanitizer must be the first library loaded";
   const std::string job = "encode_dataset --input " + at("shapes") +
                           " --max-rejected-share 0.1 --output " + at("on_bad_disk");
   for (const auto& [call, path, reason] :
@@ -132,7 +132,7 @@ TEST_F(Pipeline, ADiskThatFillsUpOrFailsEndsTheEncodingAndTheNextRunGoesOn) {
 }
 
 TEST_F(Pipeline, AShardThatCannotBeReadStopsTraining) {
-  if (!kCanPreload) GTEST_SKIP();
+  if (!kCanPreload) GTEST_SKIP() << "a sanitizer must be the first library loaded";
   const std::string bad_disk = failing("read", "/latents/p0000000");
   const auto stopped = run_program(bad_disk + train("bad_disk", "--set steps=4"));
   EXPECT_EQ(stopped.exit_code, 3) << stopped.err;
