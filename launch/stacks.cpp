@@ -46,7 +46,7 @@ void prepare_stacks() {
   backtrace(frame, 1);  // loads libgcc now: the handler must not
   struct sigaction action = {};
   action.sa_handler = print_own_stack;
-  action.sa_flags = SA_RESTART;
+  action.sa_flags = SA_RESTART | SA_ONSTACK;  // where the thread has one, see stop_signal.cpp
   sigaction(stack_signal(), &action, nullptr);
 }
 

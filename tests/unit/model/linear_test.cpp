@@ -1,12 +1,21 @@
 // The linear layer and its gradients equal plain fp64 operations, whatever kernel runs them.
 #include "model/linear.h"
 
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
+
+#include "launch/stop_signal.h"
 
 namespace zoetrope::model {
 namespace {
@@ -90,6 +99,30 @@ TEST(LinearFunction, KeepsNoCastOfTheWeightInARecastScope) {
     const at::Tensor used = keeps_weight ? weight.detach().to(at::kBFloat16) : cast_at_forward;
     EXPECT_TRUE(leaf.grad().allclose(used.sum(0).expand_as(leaf), 0.05, 0.05)) << recast;
   }
+}
+
+// Within the two seconds in which signals are one request. Ends the process.
+[[noreturn]] void multiply_under_stop_signals() {
+  using Clock = std::chrono::steady_clock;
+  launch::listen_for_stop_signals();
+  std::atomic<int> sent = 0;
+  std::thread([&sent, multiplies = pthread_self()] {
+    for (;; ++sent) {
+      pthread_kill(multiplies, SIGTERM);
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  }).detach();
+  const at::Tensor weight = at::randn({32, 256});
+  for (const auto end = Clock::now() + std::chrono::seconds(1); Clock::now() < end;) {
+    for (const std::int64_t rows : {1, 4, 5, 20}) {
+      linear(at::randn({rows, 256}), weight, at::Tensor());
+    }
+  }
+  _exit(sent > 100 && launch::stop_signal() == SIGTERM ? 0 : 1);
+}
+
+TEST(LinearFunction, LeavesTheHeapWholeUnderStopSignals) {
+  EXPECT_EXIT(multiply_under_stop_signals(), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
