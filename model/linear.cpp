@@ -30,17 +30,16 @@ using OneDnnLinear = at::Tensor(const at::Tensor&, const at::Tensor&,
                                 c10::List<std::optional<at::Scalar>>,
                                 std::optional<std::string_view>);
 
-// oneDNN's fp32 kernels are up to 3 times faster than LibTorch's BLAS on AVX-512 CPUs that are not
-// Intel's, and as fast there.
-bool prefers_one_dnn(const at::Tensor& x) {
+bool is_cpu_fp32(const at::Tensor& x) {
   return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0;
 }
 
-// x [M, K] times w [N, K] transposed; w may be strided.
+// x [M, K] times w [N, K] transposed; w may be strided. oneDNN's fp32 kernels are up to 3 times
+// faster than LibTorch's BLAS on AVX-512 CPUs that are not Intel's, and as fast there.
 at::Tensor multiply_transposed(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
   static const auto one_dnn =
       c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
-  if (one_dnn && prefers_one_dnn(x)) {
+  if (one_dnn && is_cpu_fp32(x)) {
     const auto optional_bias = bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
     static const auto call = one_dnn->typed<OneDnnLinear>();
     return call.call(x, w, optional_bias, "none", c10::List<std::optional<at::Scalar>>(), "");
@@ -52,7 +51,7 @@ at::Tensor multiply_transposed(const at::Tensor& x, const at::Tensor& w, const a
 // BLAS takes them as they are.
 at::Tensor multiply_columns(const at::Tensor& g, const at::Tensor& x) {
   static const bool is_intel = rows::is_intel_cpu();
-  if (is_intel && prefers_one_dnn(x)) return at::mm(g.t(), x);
+  if (is_intel && is_cpu_fp32(x)) return at::mm(g.t(), x);
   return multiply_transposed(g.t(), x.t(), at::Tensor());
 }
 
