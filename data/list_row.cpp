@@ -175,7 +175,9 @@ Json listed(const Json& value, const std::string& origin) {
 ListRow row_of_clip(const ListRow& row, std::size_t index, std::size_t num_clips,
                     const std::string& origin) {
   ListRow one = row;
-  for (auto& [column, value] : one.items()) {
+  for (const auto& item : one.items()) {
+    const std::string& column = item.key();
+    Json& value = item.value();
     const bool caption = std::any_of(kCaptionNames.begin(), kCaptionNames.end(),
                                      [&](const auto& known) { return column == known.first; });
     if (!caption && score_name(column).empty()) continue;
