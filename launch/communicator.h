@@ -1,6 +1,6 @@
 // Collectives between the ranks of one group. Every rank of the group must call the same operations
 // in the same order with the same sizes. Implementations: MPI and a single rank, on host memory;
-// one over device memory can join behind the same interface.
+// the CUDA plugin's, on device memory too (model/device.h).
 //
 // Every operation is started, and finished by wait() on its request; the calls without "start" do
 // both. Until then its memory must stay untouched. Requests of one group may be waited for in any
@@ -26,10 +26,11 @@ struct Buffer {
   void* data = nullptr;
   std::size_t count = 0;  // elements
   Element type = Element::kByte;
+  bool is_on_device = false;  // of CUDA; otherwise the host's. The same on every rank
 
   Buffer() = default;
-  Buffer(void* memory, std::size_t elements, Element element)
-      : data(memory), count(elements), type(element) {}
+  Buffer(void* memory, std::size_t elements, Element element, bool on_device = false)
+      : data(memory), count(elements), type(element), is_on_device(on_device) {}
   Buffer(std::span<std::byte> v) : Buffer(v.data(), v.size(), Element::kByte) {}
   Buffer(std::span<float> v) : Buffer(v.data(), v.size(), Element::kFloat) {}
   Buffer(std::span<double> v) : Buffer(v.data(), v.size(), Element::kDouble) {}

@@ -5,6 +5,8 @@
 
 #include <filesystem>
 
+#include <c10/core/impl/VirtualGuardImpl.h>
+
 #include "base/error.h"
 
 namespace zoetrope::model {
@@ -36,6 +38,11 @@ const kernels::CudaPlugin* open_plugin() {
   return plugin;
 }
 
+// Without CUDA's driver the plugin is of no use, and opening it takes a second.
+bool has_driver() {
+  return dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) != nullptr;
+}
+
 }  // namespace
 
 const kernels::CudaPlugin* cuda_plugin() {
@@ -44,11 +51,13 @@ const kernels::CudaPlugin* cuda_plugin() {
 }
 
 at::Device select_device(const std::string& name, int local_rank) {
-  if (name == "cpu") return at::kCPU;
+  if (name == "cpu" || (name == "auto" && !has_driver())) return at::kCPU;
   const kernels::CudaPlugin* plugin = cuda_plugin();
   const int devices = plugin != nullptr ? plugin->device_count() : 0;
   if (devices > 0) {
-    return {at::kCUDA, static_cast<c10::DeviceIndex>(local_rank % devices)};
+    const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(local_rank % devices));
+    c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(device);
+    return device;
   }
   ZOETROPE_CHECK_CONFIG(name != "cuda" || plugin != nullptr, "--device cuda: ", kPluginFile,
                         " is not beside this program; build it: tools/setup --cuda, then "
@@ -56,6 +65,12 @@ at::Device select_device(const std::string& name, int local_rank) {
   ZOETROPE_CHECK_CONFIG(
       name != "cuda", "--device cuda: no CUDA device or driver on this machine; use --device cpu");
   return at::kCPU;
+}
+
+std::unique_ptr<launch::Communicator> device_communicator(launch::Communicator& world,
+                                                          at::Device device) {
+  if (!device.is_cuda()) return nullptr;
+  return cuda_plugin()->make_communicator(world, device.index());
 }
 
 }  // namespace zoetrope::model

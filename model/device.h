@@ -2,10 +2,12 @@
 // of programs runs anywhere.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include <c10/core/Device.h>
 
+#include "launch/communicator.h"
 #include "model/kernels/plugin.h"
 
 namespace zoetrope::model {
@@ -16,7 +18,13 @@ namespace zoetrope::model {
 const kernels::CudaPlugin* cuda_plugin();
 
 // --device: "cpu"; "cuda" (this rank's device among those of its host; ConfigError that says what
-// is missing); "auto": a CUDA device where plugin and device are there, else the CPU.
+// is missing); "auto": a CUDA device where plugin and device are there, else the CPU. A CUDA device
+// becomes the calling thread's own.
 at::Device select_device(const std::string& name, int local_rank);
+
+// Between the ranks of `world`, which outlives the result, for tensors on `device` and for host
+// memory; null for the CPU, where `world` itself is that. Collective.
+std::unique_ptr<launch::Communicator> device_communicator(launch::Communicator& world,
+                                                          at::Device device);
 
 }  // namespace zoetrope::model

@@ -298,9 +298,9 @@ at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type, cons
   const at::Tensor patches_tK = plan.own(input.patches_TK).to(scale_shift_table_.scalar_type());
   at::Tensor x_tD = linear(patches_tK, patch_embedding_.weight.flatten(1), patch_embedding_.bias);
   // Recomputation needs an input with a gradient; where only adapters are trained, none has.
-  if (checkpointing_ == Checkpointing::kFull && c10::GradMode::is_enabled() &&
-      !x_tD.requires_grad())
-    x_tD.set_requires_grad(true);
+  const bool offloads = checkpointing_ == Checkpointing::kOffload;
+  const bool is_full = checkpointing_ == Checkpointing::kFull || offloads;
+  if (is_full && c10::GradMode::is_enabled() && !x_tD.requires_grad()) x_tD.set_requires_grad(true);
   const bool is_selective =
       checkpointing_ == Checkpointing::kSelective && c10::GradMode::is_enabled();
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
@@ -313,8 +313,7 @@ at::Tensor Dit::forward(const DitInput& input, at::ScalarType compute_type, cons
       return block(in[0], in[1], in[2], *shared, config_);
     };
     const std::vector<at::Tensor> in = {x_tD, c.time_U6D, c.text_LD};
-    const bool is_full = checkpointing_ == Checkpointing::kFull;
-    x_tD = close_gate(is_full ? recompute(run, in) : run(in), gate_, unit);
+    x_tD = close_gate(is_full ? recompute(run, in, offloads) : run(in), gate_, unit);
   }
 
   const auto m = (scale_shift_table_ + c.time_UD.unsqueeze(1)).unbind(1);  // shift, scale

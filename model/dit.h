@@ -19,7 +19,7 @@ namespace zoetrope::model {
 
 // What a block keeps for the backward pass: all it needs; only what linear layers and attention
 // give, the rest is made again (selective.h); only its inputs, and it runs a second time.
-enum class Checkpointing { kNone, kSelective, kFull };
+enum class Checkpointing { kNone, kSelective, kFull, kOffload };
 
 class Dit : public Module {
  public:
@@ -43,7 +43,7 @@ class Dit : public Module {
   // group for parameters that are not cut. Collective over all these groups.
   at::Tensor forward(const DitInput& input, at::ScalarType compute_type, const TokenPlan& plan);
 
-  // Of the passes from now on. kFull: the model must outlive backward.
+  // Of the passes from now on. kFull, kOffload: the model must outlive backward.
   void set_checkpointing(Checkpointing how) { checkpointing_ = how; }
 
   const DitConfig& config() const { return config_; }

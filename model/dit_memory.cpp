@@ -125,6 +125,8 @@ std::int64_t activation_bytes(const DitConfig& config, const PackShape& pack,
     case Checkpointing::kFull:  // the stream between blocks, and one block as without
       return kept_by_ends(config, n) + layers * n.tokens * 4 * n.width + kept_by_block(n) +
              backward;
+    case Checkpointing::kOffload:  // of the stream, what one block reads and writes
+      return kept_by_ends(config, n) + 2 * n.tokens * 4 * n.width + kept_by_block(n) + backward;
   }
   throw Error(concat("no checkpointing ", static_cast<int>(options.checkpointing)));
 }

@@ -51,6 +51,10 @@ void Module::to(at::Device device, at::ScalarType dtype) {
   });
 }
 
+at::Device Module::device() {
+  return named_parameters().front().second.device();
+}
+
 Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias, at::Device device) {
   const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
   weight = at::empty({out, in}, options);

@@ -47,6 +47,7 @@ class Module {
   std::int64_t num_parameters();  // of the global model
   void set_requires_grad(bool requires_grad);
   void to(at::Device device, at::ScalarType dtype);  // of floating parameters
+  at::Device device();                               // that of the first parameter
 };
 
 // weight [out, in], bias [out] (may be undefined). Parameters are created uninitialised by the

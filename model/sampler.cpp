@@ -102,7 +102,8 @@ class PackedRequests {
     std::int64_t begin = 0;
     for (const Grid& grid : grids_) {
       latents.push_back(unpatchify(x_TK.narrow(0, begin, grid.tokens()), grid, config_.patch_size,
-                                   config_.out_channels));
+                                   config_.out_channels)
+                            .cpu());
       begin += grid.tokens();
     }
     return latents;
@@ -159,8 +160,7 @@ std::vector<at::Tensor> sample_latents(Dit& dit, const std::vector<SampleRequest
   for (const SampleRequest& request : requests) check_request(request, dit.config(), guided);
   const std::vector<double> sigmas = sigma_schedule(config.steps, config.shift, config.grid);
   const auto solver = make_solver(config.solver, sigmas);
-  PackedRequests packed(requests, dit.config(), guided,
-                        dit.named_parameters().front().second.device());
+  PackedRequests packed(requests, dit.config(), guided, dit.device());
   at::Tensor x_TK = packed.with_kept(packed.noise());
   for (int i = 0; i < config.steps; ++i) {
     const at::Tensor v_TK = packed.velocity(dit, x_TK, sigmas[i], config);

@@ -95,26 +95,27 @@ void check_vae_run_config(const VaeRunConfig& config, int space_stride) {
                         config.tile, " pixels cannot share ", config.tile_overlap);
 }
 
-VaeStream::VaeStream(Vae& vae, const VaeRunConfig& config) : vae_(vae), config_(config) {
+VaeStream::VaeStream(Vae& vae, const VaeRunConfig& config)
+    : vae_(vae), device_(vae.device()), config_(config) {
   check_vae_run_config(config, vae.config().space_stride());
 }
 
 at::Tensor VaeStream::encode(const at::Tensor& pixels) {
   const at::NoGradGuard no_grad;
   const int stride = vae_.config().space_stride();
-  return run_in_tiles(pixels, config_, stride, stride, 1, encoder_,
-                      [&](const at::Tensor& x, VaeHistory& history) {
-                        return vae_.encode(x, config_.compute_type, &history).mean;
-                      });
+  return run_in_tiles(
+      pixels, config_, stride, stride, 1, encoder_, [&](const at::Tensor& x, VaeHistory& history) {
+        return vae_.encode(x.to(device_), config_.compute_type, &history).mean.cpu();
+      });
 }
 
 at::Tensor VaeStream::decode(const at::Tensor& latents) {
   const at::NoGradGuard no_grad;
   const int stride = vae_.config().space_stride();
-  return run_in_tiles(latents, config_, stride, 1, stride, decoder_,
-                      [&](const at::Tensor& z, VaeHistory& history) {
-                        return vae_.decode(z, true, config_.compute_type, &history);
-                      });
+  return run_in_tiles(
+      latents, config_, stride, 1, stride, decoder_, [&](const at::Tensor& z, VaeHistory& history) {
+        return vae_.decode(z.to(device_), true, config_.compute_type, &history).cpu();
+      });
 }
 
 at::Tensor encode_frames(Vae& vae, const std::uint8_t* rgb, std::int64_t frames,

@@ -22,7 +22,8 @@ struct VaeRunConfig {
 // smaller than the tile.
 void check_vae_run_config(const VaeRunConfig& config, int space_stride);
 
-// One clip's way through encoder, decoder or both. Chunks equal the whole clip to rounding; tiles
+// One clip's way through encoder, decoder or both; pixels and latents are on the CPU, wherever the
+// VAE is. Chunks equal the whole clip to rounding; tiles
 // do not, because the attention in the middle sees one tile: they are blended linearly over the
 // pixels they share.
 class VaeStream {
@@ -37,6 +38,7 @@ class VaeStream {
 
  private:
   Vae& vae_;
+  at::Device device_;
   VaeRunConfig config_;
   std::vector<VaeHistory> encoder_, decoder_;  // one a tile
 };

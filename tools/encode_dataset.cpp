@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/options.h"
 #include "launch/run_main.h"
+#include "model/device.h"
 #include "train/encode_job.h"
 #include "train/vae_options.h"
 
@@ -135,7 +136,8 @@ int run(int argc, char** argv, launch::Communicator& world) {
   po::variables_map values;
   if (!parse_options(argc, argv, kUsage, kExamples, own_options(), "input", common, values))
     return kExitOk;
-  const train::EncodeSettings settings = read_settings(values);
+  train::EncodeSettings settings = read_settings(values);
+  settings.device = model::select_device(common.device, launch::local_rank().index);
   at::set_num_threads(launch::threads_per_rank());
   return train::run_encode_job(settings, world);
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "launch/run_main.h"
+#include "model/device.h"
 #include "train/evaluate_reconstruction.h"
 #include "train/evaluate_shapes.h"
 #include "train/vae_options.h"
@@ -60,6 +61,7 @@ int run(int argc, char** argv) {
     return kExitOk;
   ZOETROPE_CHECK_CONFIG(values.count("output") > 0, "--output is missing: ", kUsage);
   const auto text = [&](const char* name) { return values[name].as<std::string>(); };
+  const at::Device device = model::select_device(common.device, launch::local_rank().index);
   at::set_num_threads(launch::threads_per_rank());
   std::string command = "evaluate";
   for (int i = 1; i < argc; ++i) command += concat(" ", argv[i]);
@@ -82,6 +84,7 @@ int run(int argc, char** argv) {
     suite.sampling.solver = text("solver");
     suite.sampling.shift = values["shift"].as<double>();
     suite.vae_run = train::read_vae_options(values);
+    suite.device = device;
     scores = train::evaluate_shapes(suite);
   } else if (text("suite") == "reconstruction") {
     train::ReconstructionEvaluation suite;
@@ -92,6 +95,7 @@ int run(int argc, char** argv) {
     suite.max_frames = values["max-frames"].as<int>();
     suite.max_pixels = values["max-pixels"].as<std::int64_t>();
     suite.vae_run = train::read_vae_options(values);
+    suite.device = device;
     scores = train::evaluate_reconstruction(suite);
   } else {
     throw ConfigError(concat("--suite ", text("suite"), " is neither shapes nor reconstruction"));

@@ -12,6 +12,7 @@
 #include "data/video_reader.h"
 #include "data/video_writer.h"
 #include "launch/run_main.h"
+#include "model/device.h"
 #include "train/generator.h"
 #include "train/vae_options.h"
 
@@ -209,11 +210,12 @@ int run(int argc, char** argv, launch::Communicator& world) {
   }
   const auto prompts = read_prompts(values);
   const auto config = sample_config(values);
+  const at::Device device = model::select_device(common.device, launch::local_rank().index);
   at::set_num_threads(launch::threads_per_rank());
   train::VideoGenerator generator(
       {values["checkpoint"].as<std::string>(), values["weights"].as<std::string>(),
        values["vae"].as<std::string>(), values["text-encoder"].as<std::string>(),
-       train::read_vae_options(values)});
+       train::read_vae_options(values), device});
   std::vector<train::VideoPrompt> mine;
   for (std::size_t i = world.rank(); i < prompts.size(); i += world.size())
     mine.push_back(prompts[i]);

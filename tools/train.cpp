@@ -9,6 +9,7 @@
 #include "base/options.h"
 #include "launch/run_main.h"
 #include "launch/stop_signal.h"
+#include "model/device.h"
 #include "train/run_plan.h"
 #include "train/trainer.h"
 
@@ -33,6 +34,12 @@ constexpr const char* kExamples =
     "ends with 2 when a rank would need more memory than it has; so does the run itself.\n"
     "A run goes on where it stopped: --resume auto is the default.\n";
 
+// The autoencoder is trained on CPUs.
+at::Device device_for(const std::string& task, const std::string& asked) {
+  return model::select_device(task == "vae" && asked == "auto" ? "cpu" : asked,
+                              launch::local_rank().index);
+}
+
 int run(int argc, char** argv, launch::Communicator& world) {
   CommonOptions common;
   po::options_description own("Options of train");
@@ -44,31 +51,30 @@ int run(int argc, char** argv, launch::Communicator& world) {
   po::variables_map values;
   if (!parse_options(argc, argv, kUsage, kExamples, own, "", common, values)) return kExitOk;
   ZOETROPE_CHECK_CONFIG(!common.config.empty(), "--config is missing: ", kUsage);
-  ZOETROPE_CHECK_CONFIG(common.device != "cuda",
-                        "--device cuda: training runs on CPUs only; forward and "
-                        "bench/train_step run on CUDA devices");
   if (common.seed_given) common.sets.push_back(concat("seed=", common.seed));
   const auto config = load_config<train::TrainConfig>(find_config(common.config), common.sets);
   if (common.print_config) {
     if (world.rank() == 0) std::cout << print_config(config, true);
     return kExitOk;
   }
+  const at::Device device = device_for(config.task, common.device);
   const bool plans_for_others = values.count("ranks") > 0;
   ZOETROPE_CHECK_CONFIG(common.dry_run || !plans_for_others,
                         "--ranks is for --dry-run; mpirun -np starts ranks");
   const int ranks = plans_for_others ? values["ranks"].as<int>() : world.size();
   ZOETROPE_CHECK_CONFIG(ranks >= 1, "--ranks is ", ranks, ", at least 1 is needed");
-  const train::RunPlan plan = train::plan_run(config, ranks);
+  const train::RunPlan plan = train::plan_run(config, ranks, device);
   if (common.dry_run && world.rank() == 0) std::cout << train::describe(plan) << std::flush;
   train::check_fits(plan, config);
   if (common.dry_run) return kExitOk;
   at::set_num_threads(launch::threads_per_rank());
   launch::listen_for_stop_signals();
-  train::Trainer trainer(config, world);
+  const auto on_device = model::device_communicator(world, device);
+  train::Trainer trainer(config, on_device ? *on_device : world, device);
   trainer.start(values["resume"].as<std::string>());
   trainer.run();
   if (world.rank() == 0) {
-    log_info("memory of rank 0: at most ", train::peak_resident_bytes() >> 20, " MiB, planned ",
+    log_info("memory of rank 0: at most ", train::peak_bytes(device) >> 20, " MiB, planned ",
              plan.memory.total() >> 20, " MiB");
   }
   return kExitOk;

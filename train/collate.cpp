@@ -94,6 +94,15 @@ struct Packer {
 
 }  // namespace
 
+PackedBatch PackedBatch::on(at::Device device) const {
+  PackedBatch batch = *this;
+  for (at::Tensor* tensor : {&batch.input.patches_TK, &batch.input.timesteps_U,
+                             &batch.input.text_LE, &batch.target_TK, &batch.weight_T1}) {
+    *tensor = tensor->to(device);
+  }
+  return batch;
+}
+
 PackedBatch idle_batch(const model::DitConfig& dit, std::int64_t tokens) {
   PackedBatch batch;
   batch.input.grids = {{1, 1, tokens}};

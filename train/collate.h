@@ -20,6 +20,7 @@ struct PackedBatch {
   at::Tensor target_TK;  // what the model should give, in the order of the head: (pt, ph, pw, c)
   at::Tensor weight_T1;  // of the squared errors: the loss is their weighted sum
   std::vector<double> sigmas;  // of each segment
+  PackedBatch on(at::Device device) const;
 };
 
 // One latent to be noised. Clean patches have timestep 0 and no loss; the others share `weight`

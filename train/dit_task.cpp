@@ -32,6 +32,7 @@ model::FlowConfig unweighted(model::FlowConfig flow) {
 // Sums over this rank's own tokens of each segment.
 std::vector<double> segment_sums(const at::Tensor& values_t, const std::vector<model::Grid>& grids,
                                  const model::TokenPlan& plan) {
+  const at::Tensor here_t = values_t.detach().cpu();
   std::vector<double> sums;
   std::int64_t begin = 0;
   for (const model::Grid& grid : grids) {
@@ -41,8 +42,7 @@ std::vector<double> segment_sums(const at::Tensor& values_t, const std::vector<m
     for (const model::Part& place : plan.own_places()) {
       const std::int64_t first = std::max(begin, place.begin), last = std::min(end, place.end());
       if (first < last) {
-        const at::Tensor piece =
-            values_t.detach().narrow(0, row + first - place.begin, last - first);
+        const at::Tensor piece = here_t.narrow(0, row + first - place.begin, last - first);
         sums.back() += piece.sum(at::kDouble).item<double>();
       }
       row += place.count;
@@ -104,25 +104,26 @@ std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config) {
   return parts;
 }
 
-model::Checkpointing checkpointing_of(const std::string& name) {
-  return name == "full"        ? model::Checkpointing::kFull
-         : name == "selective" ? model::Checkpointing::kSelective
-                               : model::Checkpointing::kNone;
+model::Checkpointing checkpointing_of(const std::string& name, at::Device device) {
+  if (name == "selective") return model::Checkpointing::kSelective;
+  if (name == "offload" && device.is_cuda()) return model::Checkpointing::kOffload;
+  return name == "none" ? model::Checkpointing::kNone : model::Checkpointing::kFull;
 }
 
 std::int64_t num_held_out(const ValidationConfig& config) {
   return config.every_steps > 0 && config.corpus.empty() ? config.samples : 0;
 }
 
-DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh)
+DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh, at::Device device)
     : config_(config),
       mesh_(mesh),
-      dit_(config.dit.model, at::kCPU,
+      device_(device),
+      dit_(config.dit.model, device,
            {mesh.index(launch::Axis::kTensor), mesh.size(launch::Axis::kTensor)}),
       corpora_(open_corpora(config.dit, encoders_, num_held_out(config.validation))),
       pool_(corpora_.pool(config.dit.model.patch_size, config.dit.draw)),
       held_out_objective_(unweighted(config.dit.flow)) {
-  dit_.set_checkpointing(checkpointing_of(config.dit.activation_checkpointing));
+  dit_.set_checkpointing(checkpointing_of(config.dit.activation_checkpointing, device));
   check_batch();
   for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
     const data::Corpus& corpus = corpora_.part(i);
@@ -359,7 +360,8 @@ PackedBatch DitTask::idle_batch() const {
                            mesh_.size(launch::Axis::kSequence) * mesh_.size(launch::Axis::kTensor));
 }
 
-at::Tensor DitTask::weighted_errors(const PackedBatch& batch, const model::TokenPlan& plan) {
+at::Tensor DitTask::weighted_errors(const PackedBatch& packed, const model::TokenPlan& plan) {
+  const PackedBatch batch = packed.on(device_);
   const auto compute_type = config_.precision == "bf16" ? at::kBFloat16 : at::kFloat;
   const at::Tensor output_tK = dit_.forward(batch.input, compute_type, plan);
   const at::Tensor errors_tK = (output_tK - plan.own(batch.target_TK)).square();

@@ -14,15 +14,16 @@ namespace zoetrope::train {
 
 // What dit.corpus or dit.corpora names; ConfigError unless it is one of them.
 std::vector<data::CorpusMix::Part> corpora_of(const DitTaskConfig& config);
-// Of dit.activation_checkpointing.
-model::Checkpointing checkpointing_of(const std::string& name);
+// Of dit.activation_checkpointing. On the CPU nothing is gained by offload: there it is full.
+model::Checkpointing checkpointing_of(const std::string& name, at::Device device);
 // Clips that validation.samples keeps from training.
 std::int64_t num_held_out(const ValidationConfig& config);
 
 class DitTask : public Task {
  public:
-  DitTask(const TrainConfig& config, launch::Mesh& mesh);  // outlives the task
-  model::Module& module() override;                        // the transformer, or its adapters
+  // The mesh outlives the task.
+  DitTask(const TrainConfig& config, launch::Mesh& mesh, at::Device device = at::kCPU);
+  model::Module& module() override;  // the transformer, or its adapters
   model::ParameterVisitor initial_weights(std::uint64_t seed) override;
   bool trains_adapters() const override { return lora_ != nullptr; }
   void start(std::int64_t first_step) override;
@@ -58,6 +59,7 @@ class DitTask : public Task {
 
   TrainConfig config_;
   launch::Mesh& mesh_;
+  at::Device device_;
   model::Dit dit_;
   std::unique_ptr<model::LoraAdapters> lora_;             // null: all weights are trained
   std::vector<std::unique_ptr<OnlineEncoder>> encoders_;  // one a corpus

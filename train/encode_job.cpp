@@ -37,9 +37,9 @@ class EncodingJob {
   EncodingJob(const EncodeSettings& settings, launch::Communicator& world)
       : settings_(settings),
         world_(world),
-        vae_(model::load_vae(settings.vae, at::kCPU)),
+        vae_(model::load_vae(settings.vae, settings.device)),
         vae_hash_(hash_file(find_safetensors(settings.vae).front())),
-        text_(settings.text_encoder, at::kCPU) {
+        text_(settings.text_encoder, settings.device) {
     vae_->set_requires_grad(false);
     model::check_vae_run_config(settings.vae_run, vae_->config().space_stride());
     settings_.decode.size_multiple = vae_->config().space_stride() * kPatch;

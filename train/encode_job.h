@@ -20,6 +20,7 @@ struct EncodeSettings {
   data::ListOptions lists;
   data::DecodeRequest decode;  // without path and range
   model::VaeRunConfig vae_run;
+  at::Device device = at::kCPU;      // of VAE and text encoder
   std::string split_shots = "auto";  // always, never; auto: items without caption and range
   double min_seconds = 0;            // shorter clips are rejected as filtered_length
   double max_seconds = 0;            // longer ones are cut into equal pieces; 0: any length

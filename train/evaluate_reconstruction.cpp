@@ -49,7 +49,7 @@ data::Frames rebuilt(model::Vae& vae, const data::Frames& frames,
 Json evaluate_reconstruction(const ReconstructionEvaluation& suite) {
   ZOETROPE_CHECK_CONFIG(!suite.vae.empty() && !suite.videos.empty(),
                         "suite reconstruction takes --checkpoint (a VAE) and --videos");
-  const auto vae = model::load_vae(vae_folder(suite.vae), at::kCPU);
+  const auto vae = model::load_vae(vae_folder(suite.vae), suite.device);
   vae->set_requires_grad(false);
   const auto truth = read_truth(suite.videos);
   const auto items = data::list_sources({suite.videos});

@@ -18,6 +18,7 @@ struct ReconstructionEvaluation {
   int max_frames = 17;
   std::int64_t max_pixels = 0;
   model::VaeRunConfig vae_run;
+  at::Device device = at::kCPU;
 };
 
 // {"reconstruction": {"psnr_db", "ssim": means over clips, "clips": [{"video", "psnr_db", "ssim",

@@ -42,7 +42,7 @@ Judged sample_prompts(const ShapesEvaluation& suite) {
     prompt.index = i;
     prompts.push_back(prompt);
   }
-  VideoGenerator generator({suite.checkpoint, suite.weights, "", "", suite.vae_run});
+  VideoGenerator generator({suite.checkpoint, suite.weights, "", "", suite.vae_run, suite.device});
   Progress progress("sampling", (suite.num_prompts + kPack - 1) / kPack * suite.sampling.steps,
                     true, "steps");
   result.clips =

@@ -26,6 +26,7 @@ struct ShapesEvaluation {
   std::uint64_t seed = 0;
   model::SampleConfig sampling;
   model::VaeRunConfig vae_run;
+  at::Device device = at::kCPU;
 };
 
 // {"shapes": {"colour", "shape", "direction", "all", "num_prompts", "interval_95": {...}}}

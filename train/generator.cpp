@@ -58,12 +58,12 @@ void check_latents(const model::DitConfig& dit, const model::VaeConfig& vae) {
 VideoGenerator::VideoGenerator(const GeneratorConfig& config) : vae_run_(config.vae_run) {
   const Located located = locate(config);
   folder_ = located.dit;
-  dit_ = model::load_dit(located.dit, at::kCPU);
-  vae_ =
-      model::load_vae(find_weights(chosen(config.vae, located.context, "vae", "--vae")), at::kCPU);
+  dit_ = model::load_dit(located.dit, config.device);
+  vae_ = model::load_vae(find_weights(chosen(config.vae, located.context, "vae", "--vae")),
+                         config.device);
   text_ = std::make_unique<model::TextPipeline>(
       find_weights(chosen(config.text_encoder, located.context, "text_encoder", "--text-encoder")),
-      at::kCPU);
+      config.device);
   check_latents(dit_->config(), vae_->config());
   model::check_vae_run_config(vae_run_, vae_->config().space_stride());
   ZOETROPE_CHECK_CONFIG(text_->width() == dit_->config().text_dim,
@@ -112,7 +112,8 @@ void VideoGenerator::keep(const VideoPrompt& prompt, model::SampleRequest& reque
                                      vae_->config().time_stride());
   const at::Tensor pixels =
       model::pixels_from_rgb(video.frames.rgb.data(), prompt.frames, prompt.height, prompt.width);
-  request.kept_CTHW = vae_->normalise(vae_->encode(pixels).mean).squeeze(0);
+  request.kept_CTHW =
+      vae_->normalise(vae_->encode(pixels.to(vae_->device())).mean.cpu()).squeeze(0);
   request.keep_THW = at::zeros({request.frames, request.height, request.width}, at::kBool);
   for (std::size_t frame = 0; frame < video.latent_frames.size(); ++frame) {
     if (video.latent_frames[frame])

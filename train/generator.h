@@ -24,6 +24,7 @@ struct GeneratorConfig {
   std::string vae;           // NAME or folder; empty: the one that the checkpoint was trained with
   std::string text_encoder;  // likewise
   model::VaeRunConfig vae_run;
+  at::Device device = at::kCPU;  // of all three
 };
 
 struct VideoPrompt {

@@ -114,9 +114,11 @@ TensorMap GlobalTensors::gather(const std::vector<at::Tensor>& pieces,
   for (std::size_t first = 0; first < held_.size(); first = batch.last) {
     batch = make_batch(first, owner_of);
     if (batch.is_empty) continue;
-    const auto mine = [&](std::size_t p) {
-      return pieces[held_[p].piece].narrow(0, held_[p].place, held_[p].count);
-    };
+    std::vector<at::Tensor> held_here;  // this rank's elements, in host memory
+    for (std::size_t p = batch.first; p < batch.last; ++p) {
+      held_here.push_back(pieces[held_[p].piece].narrow(0, held_[p].place, held_[p].count).cpu());
+    }
+    const auto mine = [&](std::size_t p) { return held_here[p - batch.first]; };
     std::vector<std::size_t> num_sent(group_.size()), num_received(group_.size());
     for (int r = 0; r < group_.size(); ++r) {
       const auto place = static_cast<std::size_t>(r);

@@ -4,39 +4,37 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <optional>
 #include <span>
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "model/device.h"
 
 namespace zoetrope::train {
 namespace {
 
+using model::kernels::adam_element;
+using model::kernels::AdamStep;
+
 // Work is cut at fixed places, so sums do not depend on the number of threads.
 constexpr std::int64_t kChunk = 1 << 16;
 
-struct AdamStep {
-  float beta1, beta2, eps, lr, decay, grad_scale, correct1, correct2, ema_rate;
-};
-
 void adam_ema(float* p, const float* g, float* m, float* v, float* ema, std::int64_t n,
               const AdamStep& s) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float grad = g[i] * s.grad_scale;
-    m[i] = s.beta1 * m[i] + (1 - s.beta1) * grad;
-    v[i] = s.beta2 * v[i] + (1 - s.beta2) * grad * grad;
-    const float root = std::sqrt(v[i] * s.correct2) + s.eps;
-    p[i] = p[i] * (1 - s.lr * s.decay) - s.lr * (m[i] * s.correct1) / root;
-    ema[i] += s.ema_rate * (p[i] - ema[i]);
-  }
+  for (std::int64_t i = 0; i < n; ++i) p[i] = adam_element(s, p[i], g[i], m[i], v[i], ema[i]);
 }
 
 std::string hash_floats(const at::Tensor& values, std::int64_t begin, std::int64_t count) {
-  return hash_bytes(std::as_bytes(
-      std::span(values.const_data_ptr<float>() + begin, static_cast<std::size_t>(count))));
+  const at::Tensor here = values.narrow(0, begin, count).cpu();
+  return hash_bytes(
+      std::as_bytes(std::span(here.const_data_ptr<float>(), static_cast<std::size_t>(count))));
 }
 
 double sum_of_squares(const float* g, std::int64_t count) {
@@ -53,6 +51,26 @@ double sum_of_squares(const float* g, std::int64_t count) {
   double total = 0;
   for (const double sum : sums) total += sum;
   return total;
+}
+
+// Of each range of a piece.
+std::vector<double> sums_of_squares(const WeightBuckets::Piece& piece) {
+  std::vector<double> sums;
+  if (!piece.gradients.is_cuda()) {
+    const float* g = piece.gradients.const_data_ptr<float>();
+    for (const auto& range : piece.ranges)
+      sums.push_back(sum_of_squares(g + range.begin, range.count));
+    return sums;
+  }
+  std::vector<at::Tensor> norms;  // read together: reading waits for the device
+  for (const auto& range : piece.ranges) {
+    norms.push_back(at::linalg_vector_norm(piece.gradients.narrow(0, range.begin, range.count), 2,
+                                           std::nullopt, false, at::kDouble));
+  }
+  if (norms.empty()) return sums;
+  const at::Tensor squares = at::stack(norms).square().cpu();
+  sums.assign(squares.const_data_ptr<double>(), squares.const_data_ptr<double>() + squares.numel());
+  return sums;
 }
 
 AdamStep adam_step(const OptimizerConfig& config, std::int64_t step, double rate,
@@ -96,10 +114,7 @@ double Optimizer::gradient_norm() const {
   std::vector<double> total = {0};
   for (const WeightBuckets::Piece& piece : buckets_.pieces()) {
     if (!piece.is_cut && mesh_.index(launch::Axis::kTensor) > 0) continue;  // counted by rank 0
-    for (const WeightBuckets::Range& range : piece.ranges) {
-      total[0] +=
-          sum_of_squares(piece.gradients.const_data_ptr<float>() + range.begin, range.count);
-    }
+    for (const double sum : sums_of_squares(piece)) total[0] += sum;
   }
   mesh_.weights().all_reduce_sum(std::span<double>(total));
   return std::sqrt(total[0]);
@@ -108,9 +123,9 @@ double Optimizer::gradient_norm() const {
 std::vector<std::string> Optimizer::nonfinite_gradients() const {
   std::vector<std::string> names;
   for (const WeightBuckets::Piece& piece : buckets_.pieces()) {
-    const float* g = piece.gradients.const_data_ptr<float>();
-    for (const WeightBuckets::Range& range : piece.ranges) {
-      if (!std::isfinite(sum_of_squares(g + range.begin, range.count))) names.push_back(range.name);
+    const std::vector<double> sums = sums_of_squares(piece);
+    for (std::size_t r = 0; r < sums.size(); ++r) {
+      if (!std::isfinite(sums[r])) names.push_back(piece.ranges[r].name);
     }
   }
   return names;
@@ -145,6 +160,13 @@ void Optimizer::update(std::int64_t step, double rate, double grad_scale) {
     float* ema = averages_[b].data_ptr<float>();
     for (const WeightBuckets::Range& range : piece.ranges) {
       s.decay = range.decays ? static_cast<float>(config_.weight_decay) : 0;
+      if (piece.weights.is_cuda()) {
+        const model::kernels::CudaPlugin& plugin = *model::cuda_plugin();
+        const std::int64_t from = range.begin;
+        plugin.adam_ema(s, range.count, p + from, g + from, m + from, v + from, ema + from, nullptr,
+                        plugin.current_stream());
+        continue;
+      }
       at::parallel_for(range.begin, range.begin + range.count, kChunk, [&](auto from, auto to) {
         adam_ema(p + from, g + from, m + from, v + from, ema + from, to - from, s);
       });
@@ -154,10 +176,12 @@ void Optimizer::update(std::int64_t step, double rate, double grad_scale) {
 }
 
 void Optimizer::swap_averages() {
+  const at::NoGradGuard no_grad;
   for (std::size_t b = 0; b < averages_.size(); ++b) {
     const at::Tensor& weights = buckets_.pieces()[b].weights;
-    std::swap_ranges(weights.data_ptr<float>(), weights.data_ptr<float>() + weights.numel(),
-                     averages_[b].data_ptr<float>());
+    const at::Tensor kept = weights.clone();
+    weights.copy_(averages_[b]);
+    averages_[b].copy_(kept);
   }
   buckets_.publish();
 }

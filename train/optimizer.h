@@ -18,8 +18,8 @@ namespace zoetrope::train {
 
 class Optimizer {
  public:
-  // Takes over the memory of the module's parameters (fp32, CPU) as `mesh` shares it out. Module
-  // and mesh outlive this. Collective, as all that says so: every rank of the mesh calls it.
+  // Takes over the memory of the module's parameters (fp32, of one device) as `mesh` shares it out.
+  // Module and mesh outlive this. Collective, as all that says so: every rank of the mesh calls it.
   Optimizer(model::Module& module, const OptimizerConfig& config, Sharding sharding,
             launch::Mesh& mesh);
 

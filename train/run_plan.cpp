@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/util/accumulate.h>
 
 #include "base/error.h"
@@ -19,6 +20,7 @@
 #include "data/corpus_mix.h"
 #include "data/passes.h"
 #include "launch/run_main.h"
+#include "model/device.h"
 #include "model/dit_memory.h"
 #include "model/lora.h"
 #include "model/vae.h"
@@ -49,8 +51,9 @@ std::int64_t machine_bytes() {
   return bytes;
 }
 
-std::int64_t memory_of_a_rank(const HardwareConfig& hardware, int ranks) {
+std::int64_t memory_of_a_rank(const HardwareConfig& hardware, int ranks, at::Device device) {
   if (hardware.memory_gb > 0) return static_cast<std::int64_t>(hardware.memory_gb * kGiB);
+  if (device.is_cuda()) return model::cuda_plugin()->device_bytes(device.index());
   const int here = launch::local_rank().count;
   // Planning for more ranks than run here says nothing about their machines.
   return ranks == here || ranks == 1 ? machine_bytes() / here : 0;
@@ -195,7 +198,7 @@ DataPlan plan_without_corpus(const TrainConfig& config, int batches) {
 
 // ---- the plan ----
 
-void plan_dit(const TrainConfig& config, RunPlan& plan) {
+void plan_dit(const TrainConfig& config, at::Device device, RunPlan& plan) {
   const auto& dit = config.dit;
   const bool has_corpus = !dit.corpus.empty() || !dit.corpora.empty();
   plan.parameters = model::count_parameters(dit.model);
@@ -207,7 +210,7 @@ void plan_dit(const TrainConfig& config, RunPlan& plan) {
   plan.facts = data.facts;
   plan.memory.activations = model::activation_bytes(
       dit.model, data.largest,
-      {config.precision == "bf16", checkpointing_of(dit.activation_checkpointing),
+      {config.precision == "bf16", checkpointing_of(dit.activation_checkpointing, device),
        static_cast<int>(config.mesh.sequence * config.mesh.tensor)});
   plan.memory.data =
       std::min(dit.ram_cache_mb << 20, data.corpus_bytes) + dit.prefetch_steps * data.record_bytes;
@@ -361,13 +364,19 @@ std::string sharding_that_fits(const RunPlan& plan, const TrainConfig& config) {
 
 }  // namespace
 
-std::int64_t peak_resident_bytes() {
+std::int64_t peak_bytes(at::Device device) {
+  if (device.is_cuda()) {
+    return c10::getDeviceAllocator(device.type())
+        ->getDeviceStats(device.index())
+        .reserved_bytes[0]
+        .peak;
+  }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
-RunPlan plan_run(const TrainConfig& config, int ranks) {
+RunPlan plan_run(const TrainConfig& config, int ranks, at::Device device) {
   const std::int64_t asked = config.mesh.shard * config.mesh.sequence * config.mesh.tensor;
   ZOETROPE_CHECK_CONFIG(ranks % asked == 0, "mesh: shard ", config.mesh.shard, " x sequence ",
                         config.mesh.sequence, " x tensor ", config.mesh.tensor, " does not divide ",
@@ -377,7 +386,7 @@ RunPlan plan_run(const TrainConfig& config, int ranks) {
   plan.ranks = ranks;
   plan.memory.program = resident_bytes();
   if (config.task == "dit") {
-    plan_dit(config, plan);
+    plan_dit(config, device, plan);
   } else {
     plan_vae(config, plan);
   }
@@ -385,7 +394,8 @@ RunPlan plan_run(const TrainConfig& config, int ranks) {
   if (size.frozen > 0) plan.facts += concat("trained: ", size.trained, " in adapters\n");
   plan_weights(config, size, plan.memory);
   plan.memory.checkpoint = plan_checkpoint(config, size, ranks);
-  plan.memory_limit = memory_of_a_rank(config.hardware, ranks);
+  if (device.is_cuda()) plan.memory.program = plan.memory.data = plan.memory.checkpoint = 0;
+  plan.memory_limit = memory_of_a_rank(config.hardware, ranks, device);
   plan_time(config, plan);
   return plan;
 }
@@ -414,7 +424,8 @@ void check_fits(const RunPlan& plan, const TrainConfig& config) {
   std::string advice;
   if (const std::string fits = sharding_that_fits(plan, config); !fits.empty())
     advice += "; " + fits;
-  if (config.task == "dit" && config.dit.activation_checkpointing != "full")
+  const std::string& checkpointing = config.dit.activation_checkpointing;
+  if (config.task == "dit" && checkpointing != "full" && checkpointing != "offload")
     advice += "; dit.activation_checkpointing=full keeps fewer activations";
   if (m.activations > m.total() / 4)
     advice +=

@@ -6,11 +6,14 @@
 #include <optional>
 #include <string>
 
+#include <c10/core/Device.h>
+
 #include "train/train_config.h"
 
 namespace zoetrope::train {
 
-// Bytes of the rank that needs most.
+// Bytes of the rank that needs most. On a CUDA device what lies in host memory is left out:
+// checkpoint copies, data and the program.
 struct MemoryPlan {
   std::int64_t weights = 0, gradients = 0;  // fp32, as mesh.sharding and mesh.tensor leave them
   std::int64_t state = 0;                   // moments and averages: its share of a shard group
@@ -36,8 +39,9 @@ struct RunPlan {
 
 // Without a corpus (task dit), as if every clip were 81 x 480 x 832 with 512 text tokens; `facts`
 // says so. `ranks` on this machine, of which each has hardware.memory_gb, or its share of what the
-// machine has. ConfigError for a mesh or corpus that does not fit the config.
-RunPlan plan_run(const TrainConfig& config, int ranks);
+// machine has, or a `device` like this rank's. ConfigError for a mesh or corpus that does not fit
+// the config.
+RunPlan plan_run(const TrainConfig& config, int ranks, at::Device device = at::kCPU);
 
 // One line a fact.
 std::string describe(const RunPlan& plan);
@@ -45,7 +49,7 @@ std::string describe(const RunPlan& plan);
 // ConfigError with the numbers and what to change when a rank needs more than it has.
 void check_fits(const RunPlan& plan, const TrainConfig& config);
 
-// The most memory that this process has held so far.
-std::int64_t peak_resident_bytes();
+// The most memory that this process has held so far: of a CUDA device, or of the host.
+std::int64_t peak_bytes(at::Device device);
 
 }  // namespace zoetrope::train

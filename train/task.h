@@ -101,6 +101,7 @@ class Task {
   virtual void load_state(const Json&) {}
 };
 
-std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Mesh& mesh);
+// With its module on `device`; the mesh, which outlives the task, reaches that memory.
+std::unique_ptr<Task> make_task(const TrainConfig& config, launch::Mesh& mesh, at::Device device);
 
 }  // namespace zoetrope::train

@@ -108,12 +108,12 @@ struct DitTaskConfig {
     visit("loader_threads", loader_threads, "threads reading the corpus", between(1, 64));
     visit("ram_cache_mb", ram_cache_mb, "decoded records kept between epochs, MiB a rank",
           at_least(0));
-    visit(
-        "activation_checkpointing", activation_checkpointing,
-        "full: a block keeps only its inputs and runs again for the backward pass; selective: it "
-        "keeps what linear layers and attention give and makes the rest again; none: it keeps all "
-        "that backward needs",
-        one_of({"none", "selective", "full"}));
+    visit("activation_checkpointing", activation_checkpointing,
+          "full: a block keeps only its inputs and runs again for the backward pass; offload: they "
+          "wait in host memory, if computed on a CUDA device; selective: it keeps what linear "
+          "layers and attention give and makes the rest again; none: it keeps all that backward "
+          "needs",
+          one_of({"none", "selective", "full", "offload"}));
     visit(
         "max_tokens_per_pass", max_tokens_per_pass,
         "a rank with more tokens in a step runs them in several passes and adds up the gradients; "

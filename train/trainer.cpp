@@ -61,14 +61,14 @@ LocalStep sum_over_ranks(LocalStep local, launch::Communicator& world) {
 
 }  // namespace
 
-Trainer::Trainer(const TrainConfig& config, launch::Communicator& world)
+Trainer::Trainer(const TrainConfig& config, launch::Communicator& world, at::Device device)
     : config_(config),
       world_(world),
       mesh_(config.mesh, world),
       guard_(config.guards),
       stragglers_(config.watchdog.compare_steps, world),
       profiler_(config.profile, fs::path(config.run.dir) / "profile", world.rank()) {
-  task_ = make_task(config, mesh_);
+  task_ = make_task(config, mesh_, device);
   optimizer_ = std::make_unique<Optimizer>(task_->module(), config_.optimizer,
                                            sharding_of(config.mesh.sharding), mesh_);
   opponent_ = task_->opponent();

@@ -26,8 +26,9 @@ namespace zoetrope::train {
 
 class Trainer {
  public:
-  // Locks the run folder. Ranks agree on all that follows.
-  Trainer(const TrainConfig& config, launch::Communicator& world);
+  // Locks the run folder. Ranks agree on all that follows. `world`, which outlives this, reaches
+  // the memory of `device` and the host's (model/device.h).
+  Trainer(const TrainConfig& config, launch::Communicator& world, at::Device device = at::kCPU);
   ~Trainer();
 
   // `from`: "auto" (the newest whole checkpoint of the run folder, if any), "none" (refused when

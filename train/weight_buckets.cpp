@@ -8,21 +8,22 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include "base/error.h"
+#include "model/parallel/buffer.h"
 
 namespace zoetrope::train {
 namespace {
 
+using model::buffer_of;
+
 // Buckets of gradients whose sums are on their way before the next waits.
 constexpr std::size_t kBucketsInFlight = 2;
-
-launch::Buffer buffer_of(const at::Tensor& flat) {
-  return {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel()), launch::Element::kFloat};
-}
 
 bool decays(const std::string& name, const at::Tensor& parameter) {
   return parameter.dim() >= 2 && name.find("scale_shift_table") == std::string::npos &&
@@ -61,11 +62,11 @@ WeightBuckets::WeightBuckets(model::Module& module, std::int64_t bucket_elements
   std::size_t index = 0;
   for (Bucket& bucket : buckets_) {
     last_unit_ = std::max(last_unit_, bucket.unit);
-    bucket.weights = at::empty({bucket.count}, at::kFloat);
+    bucket.weights = at::empty({bucket.count}, bucket.members[0].leaf.options());
     held_ += bucket.count;
     if (bucket.is_dropped_between) drop(bucket);
     if (sharding_ == Sharding::kOptimizer) {
-      bucket.gradients = hold(at::zeros({bucket.count}, at::kFloat));
+      bucket.gradients = hold(at::zeros_like(bucket.weights));
     }
     make_piece(bucket);
     for (std::size_t m = 0; m < bucket.members.size(); ++m) {
@@ -140,15 +141,16 @@ void WeightBuckets::make_piece(Bucket& bucket) {
   }
   const auto mine = model::even_part(bucket.count, shard_.rank(), shard_.size());
   bucket.begin = mine.begin;
+  const auto options = bucket.weights.options();
   Piece& piece = pieces_.emplace_back();
   piece.is_cut = bucket.is_cut;
   const auto place = [&](const at::Tensor& whole) {
     return whole.narrow(0, mine.begin, mine.count);
   };
   piece.weights =
-      bucket.is_dropped_between ? hold(at::empty({mine.count}, at::kFloat)) : place(bucket.weights);
-  piece.gradients = bucket.gradients.defined() ? place(bucket.gradients)
-                                               : hold(at::zeros({mine.count}, at::kFloat));
+      bucket.is_dropped_between ? hold(at::empty({mine.count}, options)) : place(bucket.weights);
+  piece.gradients =
+      bucket.gradients.defined() ? place(bucket.gradients) : hold(at::zeros({mine.count}, options));
   for (const Member& member : bucket.members) {
     const std::int64_t first = std::max(member.begin, mine.begin);
     const std::int64_t last = std::min(member.begin + member.count, mine.end());
@@ -175,6 +177,11 @@ at::Tensor WeightBuckets::hold(const at::Tensor& memory) {
   held_ += memory.numel();
   peak_ = std::max(peak_, held_);
   return memory;
+}
+
+void WeightBuckets::ensure_gradients(Bucket& bucket) {
+  if (bucket.gradients.defined()) return;
+  bucket.gradients = hold(at::zeros({bucket.count}, bucket.weights.options()));
 }
 
 std::int64_t WeightBuckets::num_owned() const {
@@ -227,7 +234,7 @@ void WeightBuckets::take_gradient(std::size_t index, std::size_t m) {
                  "a pass");
   if (sharding_ != Sharding::kOptimizer) {
     Member& member = bucket.members[m];
-    if (!bucket.gradients.defined()) bucket.gradients = hold(at::zeros({bucket.count}, at::kFloat));
+    ensure_gradients(bucket);
     bucket.gradients.narrow(0, member.begin, member.count)
         .view(member.shape)
         .copy_(member.leaf.grad());
@@ -250,8 +257,8 @@ void WeightBuckets::send(std::size_t index) {
                                                                launch::Reduction::kSum);
     return;
   }
-  if (!bucket.gradients.defined()) bucket.gradients = hold(at::zeros({bucket.count}, at::kFloat));
-  bucket.received = hold(at::empty({piece.count()}, at::kFloat));
+  ensure_gradients(bucket);
+  bucket.received = hold(at::empty_like(piece.gradients));
   bucket.reducing = shard_.start_reduce_scatter(buffer_of(bucket.gradients),
                                                 buffer_of(bucket.received), bucket.counts);
   while (unretired_ > unsent_ + kBucketsInFlight) retire(--unretired_);

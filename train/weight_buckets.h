@@ -28,9 +28,9 @@ Sharding sharding_of(const std::string& name);
 
 class WeightBuckets : public model::WeightGate {
  public:
-  // Moves the module's parameters (fp32, CPU) into buckets of about so many elements, each within
-  // one unit and either of parameters that are cut over the tensor group or of others. Module and
-  // mesh outlive this. Collective, as all that says so: every rank of the mesh calls it.
+  // Moves the module's parameters (fp32, of one device) into buckets of about so many elements,
+  // each within one unit and either of parameters that are cut over the tensor group or of others.
+  // Module and mesh outlive this. Collective, as all that says so: every rank of the mesh calls it.
   WeightBuckets(model::Module& module, std::int64_t bucket_elements, Sharding sharding,
                 launch::Mesh& mesh);
   ~WeightBuckets() override;
@@ -108,6 +108,7 @@ class WeightBuckets : public model::WeightGate {
   void allocate(Bucket& bucket);
   void drop(Bucket& bucket);
   at::Tensor hold(const at::Tensor& memory);  // counts it
+  void ensure_gradients(Bucket& bucket);
   launch::Communicator& copies_of(const Bucket& bucket) const;
 
   model::Module& module_;

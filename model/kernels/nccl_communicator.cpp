@@ -1,5 +1,8 @@
 // Parts of uneven length are sent point to point, or as one broadcast or reduction a rank, in one
 // group: NCCL fuses them.
+//
+// A group gets its NCCL communicator with its first operation on device memory: many never have
+// one. Ranks come to that operation together, as to all others.
 #include "model/kernels/nccl_communicator.h"
 
 #include <cuda_runtime_api.h>
@@ -106,23 +109,31 @@ class NcclRequest : public Request {
   Event done_;
 };
 
-class NcclCommunicator : public Communicator {
- public:
-  NcclCommunicator(Communicator& base, int device)
-      : base_(base), device_(device), stream_(c10::cuda::getStreamFromPool(true, device)) {
-    const c10::cuda::CUDAGuard guard(device);
+// What NCCL needs of a group on device memory.
+struct DeviceGroup {
+  DeviceGroup(Communicator& base, int device)
+      : stream(c10::cuda::getStreamFromPool(true, static_cast<c10::DeviceIndex>(device))) {
     ncclUniqueId id;
     if (base.rank() == 0) check(ncclGetUniqueId(&id), "ncclGetUniqueId");
     const std::string mine(reinterpret_cast<const char*>(&id), sizeof(id));
     const std::string roots = base.all_gather(base.rank() == 0 ? mine : std::string())[0];
     std::memcpy(&id, roots.data(), sizeof(id));
-    check(ncclCommInitRank(&comm_, base.size(), id, base.rank()), "ncclCommInitRank");
+    check(ncclCommInitRank(&comm, base.size(), id, base.rank()), "ncclCommInitRank");
   }
+  ~DeviceGroup() { ncclCommDestroy(comm); }
+  DeviceGroup(const DeviceGroup&) = delete;
+  DeviceGroup& operator=(const DeviceGroup&) = delete;
+
+  c10::cuda::CUDAStream stream;
+  Event ready;
+  ncclComm_t comm = nullptr;
+};
+
+class NcclCommunicator : public Communicator {
+ public:
+  NcclCommunicator(Communicator& base, int device) : base_(base), device_(device) {}
   NcclCommunicator(std::unique_ptr<Communicator> base, int device)
-      : NcclCommunicator(*base, device) {
-    owned_base_ = std::move(base);
-  }
-  ~NcclCommunicator() override { ncclCommDestroy(comm_); }
+      : owned_base_(std::move(base)), base_(*owned_base_), device_(device) {}
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
@@ -137,87 +148,94 @@ class NcclCommunicator : public Communicator {
   }
 
   std::unique_ptr<Request> start_all_reduce(Buffer values, Reduction how) override {
-    return start([&](cudaStream_t stream) {
+    if (!values.is_on_device) return base_.start_all_reduce(values, how);
+    return start([&](ncclComm_t comm, cudaStream_t stream) {
       check(ncclAllReduce(values.data, values.data, values.count, nccl_type(values.type),
-                          how == Reduction::kSum ? ncclSum : ncclMax, comm_, stream),
+                          how == Reduction::kSum ? ncclSum : ncclMax, comm, stream),
             "ncclAllReduce");
     });
   }
   std::unique_ptr<Request> start_reduce_scatter(Buffer all, Buffer mine, Counts counts) override {
+    if (!all.is_on_device) return base_.start_reduce_scatter(all, mine, counts);
     const auto parts = places(all, counts, size());
     check_mine(mine, all, counts, "reduce_scatter");
-    return start([&](cudaStream_t stream) {
+    return start([&](ncclComm_t comm, cudaStream_t stream) {
       for (int r = 0; r < size(); ++r) {
         check(ncclReduce(parts[r], r == rank() ? mine.data : parts[r], counts[r],
-                         nccl_type(all.type), ncclSum, r, comm_, stream),
+                         nccl_type(all.type), ncclSum, r, comm, stream),
               "ncclReduce");
       }
     });
   }
   std::unique_ptr<Request> start_all_gather(Buffer mine, Buffer all, Counts counts) override {
+    if (!all.is_on_device) return base_.start_all_gather(mine, all, counts);
     const auto parts = places(all, counts, size());
     check_mine(mine, all, counts, "all_gather");
-    return start([&](cudaStream_t stream) {
+    return start([&](ncclComm_t comm, cudaStream_t stream) {
       for (int r = 0; r < size(); ++r) {
         check(ncclBroadcast(r == rank() ? mine.data : parts[r], parts[r], counts[r],
-                            nccl_type(all.type), r, comm_, stream),
+                            nccl_type(all.type), r, comm, stream),
               "ncclBroadcast");
       }
     });
   }
   std::unique_ptr<Request> start_all_to_all(Buffer send, Counts send_counts, Buffer receive,
                                             Counts receive_counts) override {
+    if (!send.is_on_device) {
+      return base_.start_all_to_all(send, send_counts, receive, receive_counts);
+    }
     const auto outgoing = places(send, send_counts, size());
     const auto incoming = places(receive, receive_counts, size());
-    return start([&](cudaStream_t stream) {
+    return start([&](ncclComm_t comm, cudaStream_t stream) {
       for (int r = 0; r < size(); ++r) {
-        send_to(r, {outgoing[r], send_counts[r], send.type}, stream);
-        receive_from(r, {incoming[r], receive_counts[r], receive.type}, stream);
+        send_to(r, {outgoing[r], send_counts[r], send.type}, comm, stream);
+        receive_from(r, {incoming[r], receive_counts[r], receive.type}, comm, stream);
       }
     });
   }
   std::unique_ptr<Request> start_broadcast(Buffer values, int root) override {
-    return start([&](cudaStream_t stream) {
+    if (!values.is_on_device) return base_.start_broadcast(values, root);
+    return start([&](ncclComm_t comm, cudaStream_t stream) {
       check(ncclBroadcast(values.data, values.data, values.count, nccl_type(values.type), root,
-                          comm_, stream),
+                          comm, stream),
             "ncclBroadcast");
     });
   }
   std::unique_ptr<Request> start_exchange(Buffer send, int to, Buffer receive, int from) override {
-    return start([&](cudaStream_t stream) {
-      send_to(to, send, stream);
-      receive_from(from, receive, stream);
+    if (!send.is_on_device) return base_.start_exchange(send, to, receive, from);
+    return start([&](ncclComm_t comm, cudaStream_t stream) {
+      send_to(to, send, comm, stream);
+      receive_from(from, receive, comm, stream);
     });
   }
 
  private:
-  // Runs enqueue(stream) as one NCCL group after the work on the current stream.
+  // Runs enqueue(communicator, stream) as one NCCL group after the work on the current stream.
   template <class Enqueue>
   std::unique_ptr<Request> start(const Enqueue& enqueue) {
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
-    ready_.order(c10::cuda::getCurrentCUDAStream(device_), stream_);
+    if (!group_) group_ = std::make_unique<DeviceGroup>(base_, device_);
+    group_->ready.order(c10::cuda::getCurrentCUDAStream(device_), group_->stream);
     check(ncclGroupStart(), "ncclGroupStart");
-    enqueue(stream_.stream());
+    enqueue(group_->comm, group_->stream.stream());
     check(ncclGroupEnd(), "ncclGroupEnd");
-    return std::make_unique<NcclRequest>(device_, stream_);
+    return std::make_unique<NcclRequest>(device_, group_->stream);
   }
   void check_mine(Buffer mine, Buffer all, Counts counts, const char* what) const {
     ZOETROPE_CHECK(mine.count == counts[rank()] && mine.type == all.type, what, ": rank ", rank(),
                    " has a part of ", mine.count, " elements, not ", counts[rank()]);
   }
-  void send_to(int peer, Buffer part, cudaStream_t stream) {
-    check(ncclSend(part.data, part.count, nccl_type(part.type), peer, comm_, stream), "ncclSend");
+  static void send_to(int peer, Buffer part, ncclComm_t comm, cudaStream_t stream) {
+    check(ncclSend(part.data, part.count, nccl_type(part.type), peer, comm, stream), "ncclSend");
   }
-  void receive_from(int peer, Buffer part, cudaStream_t stream) {
-    check(ncclRecv(part.data, part.count, nccl_type(part.type), peer, comm_, stream), "ncclRecv");
+  static void receive_from(int peer, Buffer part, ncclComm_t comm, cudaStream_t stream) {
+    check(ncclRecv(part.data, part.count, nccl_type(part.type), peer, comm, stream), "ncclRecv");
   }
 
   std::unique_ptr<Communicator> owned_base_;  // of a part of the ranks
   Communicator& base_;
   int device_;
-  c10::cuda::CUDAStream stream_;
-  Event ready_;
-  ncclComm_t comm_ = nullptr;
+  std::unique_ptr<DeviceGroup> group_;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 // along with it and registers itself.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "launch/communicator.h"
@@ -11,15 +12,16 @@
 namespace zoetrope::model::kernels {
 
 // Raised with every change of what follows: plugin and program must be of one build.
-constexpr int kPluginVersion = 1;
+constexpr int kPluginVersion = 2;
 constexpr const char* kPluginEntry = "zoetrope_cuda_plugin";
 
 struct CudaPlugin {
   int version;
   int (*device_count)();       // 0 without a driver
   Stream (*current_stream)();  // LibTorch's, of the calling thread on its current device
-  // NCCL between the ranks of `base`, each with `device`. `base` (on host memory) brings them
-  // together and outlives the result. Collective.
+  std::int64_t (*device_bytes)(int device);  // all of its memory
+  // NCCL between the ranks of `base`, each with `device`, and `base` itself for what is in host
+  // memory. `base` outlives the result. Collective.
   std::unique_ptr<launch::Communicator> (*make_communicator)(launch::Communicator& base,
                                                              int device);
   decltype(&kernels::layer_norm) layer_norm;

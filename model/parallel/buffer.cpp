@@ -13,7 +13,8 @@ launch::Buffer buffer_of(const at::Tensor& tensor) {
   return {tensor.data_ptr(), static_cast<std::size_t>(tensor.numel()),
           type == at::kFloat      ? launch::Element::kFloat
           : type == at::kBFloat16 ? launch::Element::kBFloat16
-                                  : launch::Element::kDouble};
+                                  : launch::Element::kDouble,
+          tensor.is_cuda()};
 }
 
 }  // namespace zoetrope::model

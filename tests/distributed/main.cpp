@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "launch/mpi_communicator.h"
 #include "launch/run_main.h"
+#include "model/device.h"
 #include "tests/distributed/world.h"
 
 namespace zoetrope {
@@ -39,6 +40,7 @@ class GatherFailures : public testing::EmptyTestEventListener {
 
 int run(int argc, char** argv, launch::Communicator& world) {
   current_world = &world;
+  model::select_device("auto", launch::local_rank().index);  // before torch is asked for one
   at::set_num_threads(1);
   testing::InitGoogleTest(&argc, argv);
   auto& listeners = testing::UnitTest::GetInstance()->listeners();

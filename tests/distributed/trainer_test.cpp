@@ -1,6 +1,7 @@
 // Checkpoints move between meshes, and runs go on from them as if nothing had been.
 #include "train/trainer.h"
 
+#include "model/device.h"
 #include "tests/distributed/small_runs.h"
 
 namespace zoetrope::train {
@@ -130,6 +131,43 @@ TEST_F(DataParallel, DrawDecidesWhatAStepTrainsOn) {
       const StepMetrics metrics = trainer.step(step);
       EXPECT_EQ(metrics.parts.contains("loss_image"), share == 1);
       EXPECT_EQ(metrics.parts.contains("loss_video"), share == 0);
+    }
+  }
+}
+
+// Losses in fp32 as on CPUs, on every mesh; and its checkpoints go on there.
+TEST_F(DataParallel, OnCudaDevicesItLearnsAsOnCpus) {
+  const auto* plugin = model::cuda_plugin();
+  if (plugin == nullptr || plugin->device_count() < world().size())
+    GTEST_SKIP() << "no CUDA plugin, or not a device for each rank";
+  const at::Device device = model::select_device("cuda", world().rank());
+  const auto on_device = model::device_communicator(world(), device);
+  const auto steps_from = [](Trainer& trainer, int first, int last) {
+    std::vector<double> losses;
+    for (int step = first; step <= last; ++step) losses.push_back(trainer.step(step).loss);
+    return losses;
+  };
+  for (const launch::MeshConfig& mesh : meshes(world().size())) {
+    TrainConfig config = tiny_config(folder_, concat("cpu_", name_of(mesh)));
+    config.mesh = mesh;
+    config.optimizer.bucket_mb = kSmallBuckets;
+    Trainer cpu(config, world());
+    cpu.start("none");
+    const auto wanted = steps_from(cpu, 1, 10);
+
+    config.run.dir = (folder_ / concat("cuda_", name_of(mesh))).string();
+    Trainer cuda(config, *on_device, device);
+    cuda.start("none");
+    const auto got = steps_from(cuda, 1, 5);
+    cuda.save(5);
+    cuda.finish_saving();
+    config.run.dir = (folder_ / concat("back_", name_of(mesh))).string();
+    Trainer back(config, world());
+    back.start((folder_ / concat("cuda_", name_of(mesh)) / "checkpoints/step_00000005").string());
+    const auto later = steps_from(back, 6, 10);
+    for (std::size_t i = 0; i < 5; ++i) {
+      EXPECT_NEAR(got[i] / wanted[i], 1, 1e-4) << name_of(mesh) << " step " << i + 1;
+      EXPECT_NEAR(later[i] / wanted[i + 5], 1, 1e-3) << name_of(mesh) << " step " << i + 6;
     }
   }
 }

@@ -55,7 +55,9 @@ class MemoryMeter : public c10::MemoryReportingInfoBase {
 model::Checkpointing checkpointing(const std::string& name) {
   if (name == "selective") return model::Checkpointing::kSelective;
   if (name == "full") return model::Checkpointing::kFull;
-  ZOETROPE_CHECK_CONFIG(name == "none", "--checkpointing is none, selective or full, not ", name);
+  if (name == "offload") return model::Checkpointing::kOffload;
+  ZOETROPE_CHECK_CONFIG(name == "none", "--checkpointing is none, selective, full or offload, not ",
+                        name);
   return model::Checkpointing::kNone;
 }
 
@@ -202,7 +204,7 @@ int run(int argc, char** argv) {
       "text-dim", po::value(&s.text_dim)->default_value(s.text_dim), "width of the text states")(
       "dtype", po::value(&s.dtype)->default_value(s.dtype), "of GEMMs and attention: fp32 or bf16")(
       "checkpointing", po::value(&s.checkpointing)->default_value(s.checkpointing),
-      "of activations: none, selective or full")(
+      "of activations: none, selective, full or offload")(
       "batch", po::value(&s.batch)->default_value(s.batch), "samples")(
       "steps", po::value(&s.steps)->default_value(s.steps), "timed steps, after two untimed ones");
   CommonOptions common;

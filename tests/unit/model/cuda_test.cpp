@@ -47,6 +47,22 @@ TEST(CudaPlugin, IsOfThisBuild) {
   EXPECT_GE(cuda_plugin()->device_count(), 0);
 }
 
+TEST(CudaPlugin, CommunicatorTakesHostMemoryToTheOneBelow) {
+  if (cuda_plugin() == nullptr) GTEST_SKIP() << "libzoetrope_cuda.so was not built";
+  const auto base = launch::make_single_rank_communicator();
+  const auto both = device_communicator(*base, at::Device(at::kCUDA, 0));
+  const auto group = both->split(0);
+  std::vector<double> values = {1.5, -2};
+  group->all_reduce_sum(std::span<double>(values));
+  EXPECT_EQ(values, (std::vector<double>{1.5, -2}));
+  std::vector<float> mine = {1, 2, 3}, all(3);
+  const std::vector<std::size_t> counts = {3};
+  group->all_gather(launch::Buffer(std::span(mine)), std::span(all), counts);
+  EXPECT_EQ(all, mine);
+  EXPECT_EQ(group->all_gather("text"), std::vector<std::string>{"text"});
+  EXPECT_EQ(device_communicator(*base, at::kCPU), nullptr);
+}
+
 class OnCuda : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -94,7 +94,8 @@ TEST(Dit, CheckpointingChangesNoBitOfOutputsAndGradients) {
   const at::Tensor kept = dit->forward(input);
   const at::Tensor cotangent = at::randn(kept.sizes());
   const auto wanted = gradients(*dit, kept, cotangent);
-  for (const Checkpointing how : {Checkpointing::kFull, Checkpointing::kSelective}) {
+  for (const Checkpointing how :
+       {Checkpointing::kFull, Checkpointing::kOffload, Checkpointing::kSelective}) {
     dit->set_checkpointing(how);
     const at::Tensor recomputed = dit->forward(input);
     EXPECT_TRUE(recomputed.equal(kept));
