@@ -1,4 +1,5 @@
 // train: fits the model that a config describes, alone or under mpirun.
+#include <cstdlib>
 #include <iostream>
 
 #include <ATen/Parallel.h>
@@ -67,6 +68,8 @@ int run(int argc, char** argv, launch::Communicator& world) {
   if (common.dry_run && world.rank() == 0) std::cout << train::describe(plan) << std::flush;
   train::check_fits(plan, config);
   if (common.dry_run) return kExitOk;
+  // Packs change their sizes: a thousand kernels, which is the default, would never be used again.
+  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", /*overwrite=*/0);
   at::set_num_threads(launch::threads_per_rank());
   launch::listen_for_stop_signals();
   const auto on_device = model::device_communicator(world, device);
