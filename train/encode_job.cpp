@@ -6,6 +6,7 @@
 #include <iostream>
 #include <limits>
 #include <map>
+#include <set>
 #include <span>
 
 #include "base/error.h"
@@ -435,9 +436,12 @@ class EncodingJob {
       ++by_reason[reject.code];
       damaged += reject.code.starts_with("filtered_") ? 0 : 1;
     }
+    std::set<std::string> contents;
+    for (const data::WorkItem& work : work_) contents.insert(work.origin.key);
     const double share = static_cast<double>(damaged) / static_cast<double>(items_.size());
     std::cout << Json{{"sources", num_sources_},
                       {"clips", counts.clips},
+                      {"copies", work_.size() - contents.size()},
                       {"rejected", counts.rejects},
                       {"rejected_by", by_reason},
                       {"taken_over", num_taken_over_},

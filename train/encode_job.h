@@ -34,7 +34,8 @@ struct EncodeSettings {
 };
 
 // Collective. An interrupted job goes on where it was, with the same bytes in the end whatever the
-// number of ranks. Rank 0 prints one line of JSON: sources, clips, rejected, rejected_by (reason),
+// number of ranks. Rank 0 prints one line of JSON: sources, clips, copies (of the same range of the
+// same content as another: one clip with the captions of all), rejected, rejected_by (reason),
 // taken_over (from `reuse`), idle_share (the largest share of the working time that a rank waited
 // for the others at the end), output. ConfigError when another job writes there, when its settings
 // are not those of the corpus, or when the disk is too full.

@@ -43,6 +43,7 @@ class Pipeline : public testing::Test {
     const auto shapes = run_program("make_shapes --count 12 --vary --output " + at("shapes"));
     ASSERT_EQ(shapes.exit_code, 0) << shapes.err;
     std::ofstream(at("shapes/broken.mp4")) << "this is not a video";
+    fs::copy(at("shapes/000003.mp4"), at("shapes/again.mp4"));
     const auto encoded = run_program("mpirun -np 2 encode_dataset --input " + at("shapes") +
                                      " --output " + at("corpus") + " --max-rejected-share 0.1");
     ASSERT_EQ(encoded.exit_code, 0) << encoded.err;
@@ -60,8 +61,9 @@ class Pipeline : public testing::Test {
 };
 
 TEST_F(Pipeline, EncodesEveryClipAndExplainsTheBrokenOne) {
-  EXPECT_EQ(counts_["sources"], 13);
+  EXPECT_EQ(counts_["sources"], 14);
   EXPECT_EQ(counts_["clips"], 12);
+  EXPECT_EQ(counts_["copies"], 1);
   EXPECT_EQ(counts_["rejected"], 1);
   const std::string rejects = read_file(at("corpus/rejects.jsonl"));
   EXPECT_NE(rejects.find("broken.mp4"), std::string::npos);
@@ -243,7 +245,7 @@ TEST_F(Pipeline, TooManyRejectsEndWithThree) {
   const auto strict = run_program("encode_dataset --input " + at("shapes") + " --output " +
                                   at("corpus") + " --max-rejected-share 0.01");
   EXPECT_EQ(strict.exit_code, 3);
-  EXPECT_NE(strict.err.find("1 of 13"), std::string::npos) << strict.err;
+  EXPECT_NE(strict.err.find("1 of 14"), std::string::npos) << strict.err;
 }
 
 TEST_F(Pipeline, TrainsSamplesAndWritesAVideoOfTheAskedSize) {
