@@ -168,8 +168,29 @@ void DitTask::hold_out() {
       clips.push_back({&other_corpus_->part(0), other_corpus_->clip(i)});
     }
   }
+  if (config_.dit.bad_records == "replace") drop_unreadable(clips);
   held_out_ = std::make_unique<HeldOut>(std::move(clips), config_.dit.model.patch_size,
                                         mesh_.num_batches(), tokens_of_a_rank());
+}
+
+// No other clip replaces one here: all ranks leave out what rank 0 cannot read.
+void DitTask::drop_unreadable(std::vector<data::CorpusMix::HeldOutClip>& clips) {
+  Json kept = Json::array();
+  for (std::size_t i = 0; i < clips.size() && mesh_.world().rank() == 0; ++i) {
+    const auto& [corpus, clip] = clips[i];
+    try {
+      corpus->latent(clip);
+      corpus->text(clip.text_ids.empty() ? "" : clip.text_ids[0]);
+      kept.push_back(i);
+    } catch (const DataError& error) {
+      log_warn("left out of validation: ", error.what());
+    }
+  }
+  kept = parse_json(mesh_.world().all_gather(kept.dump())[0], "held-out clips");
+  std::vector<data::CorpusMix::HeldOutClip> rest;
+  for (const Json& index : kept) rest.push_back(clips[index.get<std::size_t>()]);
+  ZOETROPE_CHECK_DATA(!rest.empty(), "none of the ", clips.size(), " held-out clips can be read");
+  clips = std::move(rest);
 }
 
 // In a training step, on average: a forward pass alone needs less memory for as many.

@@ -43,6 +43,7 @@ class DitTask : public Task {
   void attach_adapters();
   void check_corpus(const data::Corpus& corpus) const;
   void hold_out();
+  void drop_unreadable(std::vector<data::CorpusMix::HeldOutClip>& clips);
   std::int64_t tokens_of_a_rank() const;
   PackedBatch idle_batch() const;
   void make_seat_groups();

@@ -141,9 +141,10 @@ TEST_F(Pipeline, AShardThatCannotBeReadStopsTraining) {
   EXPECT_NE(stopped.err.find("latents/p0000000.h5"), std::string::npos) << stopped.err;
   EXPECT_NE(stopped.err.find("Input/output error"), std::string::npos) << stopped.err;
   const auto passed_over =
-      run_program(bad_disk + train("bad_disk_too", "--set steps=4 --set dit.bad_records=replace"));
-  // It holds all clips: others are tried, and in the end there is none.
-  EXPECT_EQ(passed_over.exit_code, 3) << passed_over.err;
+      run_program(bad_disk + train("bad_disk_too",
+                                   "--set steps=4 --set dit.bad_records=replace "
+                                   "--set validation.every_steps=0"));
+  EXPECT_EQ(passed_over.exit_code, 0) << passed_over.err;
   EXPECT_NE(passed_over.err.find("another clip is trained on"), std::string::npos);
 }
 

@@ -72,6 +72,12 @@ model::DitConfig dit_config(const Settings& settings) {
   return config;
 }
 
+std::int64_t tokens_of(const Pack& pack) {
+  std::int64_t tokens = 0;
+  for (const Shape& shape : pack) tokens += shape.tokens();
+  return tokens;
+}
+
 // One rank's model and optimiser.
 class Rank {
  public:
@@ -106,12 +112,11 @@ class Rank {
  private:
   model::DitInput input_of(const Pack& pack) const {
     model::DitInput input;
-    std::int64_t tokens = 0;
+    const std::int64_t tokens = tokens_of(pack);
     for (const Shape& shape : pack) {
       input.row_of_segment.push_back(static_cast<std::int64_t>(input.grids.size()));
       input.grids.push_back({shape.frames, 1, shape.per_frame});
       input.text_lengths.push_back(kTextTokens);
-      tokens += shape.tokens();
     }
     const auto samples = static_cast<std::int64_t>(pack.size());
     input.patches_TK = at::randn({tokens, dit_.config().in_channels});
@@ -131,15 +136,17 @@ class Rank {
 // What the steps of one way took.
 struct Result {
   double mean_s = 0, slowest_s = 0;  // summed over steps
-  double samples = 0;
-  void add(double mine, launch::Communicator& world) {
-    std::vector<double> sum = {mine}, most = {mine};
+  double samples = 0, tokens = 0;
+  void add(double mine, const Pack& pack, launch::Communicator& world) {
+    std::vector<double> sum = {mine, static_cast<double>(tokens_of(pack))}, most = {mine};
     world.all_reduce_sum(std::span<double>(sum));
     world.all_reduce_max(most);
     mean_s += sum[0] / world.size();
+    tokens += sum[1];
     slowest_s += most[0];
   }
   double rate() const { return samples / slowest_s; }
+  double token_rate() const { return tokens / slowest_s; }
   double balance() const { return mean_s / slowest_s; }
 };
 
@@ -166,7 +173,7 @@ class Planned {
       }
       const double seconds = rank.step(pack);
       if (learn != nullptr) learn->measure(contents, seconds);
-      result.add(seconds, rank.world());
+      result.add(seconds, pack, rank.world());
       result.samples += static_cast<double>(planner_.global_batch);
     }
     return result;
@@ -182,7 +189,7 @@ class Planned {
 };
 
 // Each rank runs one batch of one bucket: samples of one shape, frames rounded down to a power of
-// two (what that cuts off costs nothing), as many as make up the mean rank's tokens at least.
+// two (what that cuts off is not trained on), as many as make up the mean rank's tokens at least.
 // Buckets are drawn by their number of batches, so that every sample comes equally often.
 Result run_buckets(const Settings& settings, const std::vector<Shape>& shapes, Rank& rank) {
   std::map<Shape, double> samples_of;
@@ -209,7 +216,7 @@ Result run_buckets(const Settings& settings, const std::vector<Shape>& shapes, R
     const double draw = random.uniform() * batches;
     const auto bucket = std::find_if(buckets.begin(), buckets.end() - 1,
                                      [&](const auto& candidate) { return draw < candidate.first; });
-    result.add(rank.step(bucket->second), rank.world());
+    result.add(rank.step(bucket->second), bucket->second, rank.world());
   }
   // On average: a batch of many images is rare, and no few steps would have its share of them.
   result.samples = static_cast<double>(settings.steps * rank.world().size()) *
@@ -268,11 +275,12 @@ int run(int argc, char** argv, launch::Communicator& world) {
   for (const auto& [name, way] : ways) {
     const Result result = way();
     line[name] = {{"samples_per_s", result.rate()},
+                  {"tokens_per_s", result.token_rate()},
                   {"balance", result.balance()},
                   {"slowest_rank_s", result.slowest_s}};
     if (world.rank() > 0) continue;
-    std::printf("%-14s %10.2f samples a second, balance %.3f\n", name.c_str(), result.rate(),
-                result.balance());
+    std::printf("%-14s %10.2f samples a second, %10.0f tokens a second, balance %.3f\n",
+                name.c_str(), result.rate(), result.token_rate(), result.balance());
     std::fflush(stdout);
   }
   if (world.rank() == 0) std::printf("%s\n", line.dump().c_str());

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ATen/core/grad_mode.h>
+
 #include "base/error.h"
 #include "base/safetensors.h"
 #include "data/corpus_writer.h"
@@ -85,6 +87,38 @@ TEST(DitCorpora, ADamagedClipStopsTheRunOrIsReplaced) {
   EXPECT_THAT(message_of<DataError>([&] { losses(config); }), HasSubstr(clip.id));
   config.dit.bad_records = "replace";
   EXPECT_EQ(losses(config).size(), 4u);
+}
+
+TEST(DitCorpora, ADamagedClipStopsValidationOrIsLeftOut) {
+  const TempFolder folder;
+  data::testing::write_corpus(folder / "a", some_clips(40));
+  TrainConfig config = config_for(folder / "a");
+  config.validation.every_steps = 1;
+  config.validation.samples = 3;
+  const auto held_out_loss = [&] {
+    const auto alone = launch::make_single_rank_communicator();
+    launch::Mesh mesh(config.mesh, *alone);
+    DitTask task(config, mesh);
+    const at::NoGradGuard no_grad;
+    task.module().visit_parameters("", task.initial_weights(1));
+    return task.validate();
+  };
+  const auto whole = held_out_loss();
+  const auto clips = data::CorpusMix({{folder / "a"}}, {}, {}, 3).held_out();
+  ASSERT_EQ(clips.size(), 3u);
+  const auto damage = [&](const data::ClipRecord& clip) {
+    data::testing::overwrite_byte(folder / "a" / "latents" / clip.shard,
+                                  data::testing::place_of(clip) + 3);
+  };
+  damage(clips[1].clip);
+  EXPECT_THAT(message_of<DataError>(held_out_loss), HasSubstr(clips[1].clip.id));
+  config.dit.bad_records = "replace";
+  const auto without = held_out_loss();
+  EXPECT_EQ(without.size(), whole.size());
+  EXPECT_NE(without, whole);
+  damage(clips[0].clip);
+  damage(clips[2].clip);
+  EXPECT_THAT(message_of<DataError>(held_out_loss), HasSubstr("none of the 3 held-out clips"));
 }
 
 TEST(DitCorpora, ShardsAreCopiedToTheCacheFolderWithinItsRoom) {
