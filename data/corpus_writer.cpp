@@ -95,12 +95,13 @@ void CorpusJob::begin(const std::vector<WorkItem>& items, std::int64_t shard_byt
 }
 
 void CorpusJob::check_room(std::int64_t bytes) const {
-  constexpr double kMargin = 1.2, kMiB = 1 << 20;
+  constexpr double kMargin = 1.2;
+  constexpr std::int64_t kMiB = 1 << 20;
   const auto free = static_cast<double>(fs::space(folder_).available);
   ZOETROPE_CHECK_CONFIG(free >= kMargin * static_cast<double>(bytes), folder_.string(),
-                        ": the corpus needs about ", static_cast<double>(bytes) / kMiB,
-                        " MiB more, and a fifth of that to spare; the disk has ", free / kMiB,
-                        " MiB free");
+                        ": the corpus needs about ", (bytes + kMiB - 1) / kMiB,
+                        " MiB more, and a fifth of that to spare; the disk has ",
+                        static_cast<std::int64_t>(free) / kMiB, " MiB free");
 }
 
 EncodePlan read_plan(const fs::path& folder, const std::vector<WorkItem>& items,
