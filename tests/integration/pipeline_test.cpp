@@ -140,12 +140,17 @@ TEST_F(Pipeline, AShardThatCannotBeReadStopsTraining) {
   EXPECT_EQ(stopped.exit_code, 3) << stopped.err;
   EXPECT_NE(stopped.err.find("latents/p0000000.h5"), std::string::npos) << stopped.err;
   EXPECT_NE(stopped.err.find("Input/output error"), std::string::npos) << stopped.err;
-  const auto passed_over =
-      run_program(bad_disk + train("bad_disk_too",
-                                   "--set steps=4 --set dit.bad_records=replace "
-                                   "--set validation.every_steps=0"));
+  const std::string replacing =
+      "--set steps=4 --set dit.bad_records=replace --set validation.every_steps=0";
+  const auto passed_over = run_program(bad_disk + train("bad_disk_too", replacing));
   EXPECT_EQ(passed_over.exit_code, 0) << passed_over.err;
   EXPECT_NE(passed_over.err.find("another clip is trained on"), std::string::npos);
+  // Where all shards fail, others are tried, and in the end there is none.
+  const auto nothing_left =
+      run_program(failing("read", "/latents/") + train("bad_disk_all", replacing));
+  EXPECT_EQ(nothing_left.exit_code, 3) << nothing_left.err;
+  EXPECT_NE(nothing_left.err.find("cannot be read, nor can"), std::string::npos)
+      << nothing_left.err;
 }
 
 TEST_F(Pipeline, TakesLatentsOverFromAnotherCorpus) {
