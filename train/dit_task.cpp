@@ -222,9 +222,11 @@ void DitTask::check_batch() const {
 void DitTask::check_corpus(const data::Corpus& corpus) const {
   const model::DitConfig& dit = config_.dit.model;
   const data::IndexTotals& totals = corpus.totals();
-  ZOETROPE_CHECK_CONFIG(totals.latent_channels == dit.in_channels, "corpus ",
-                        corpus.folder().string(), " has ", totals.latent_channels,
-                        " latent channels, dit.model.in_channels is ", dit.in_channels);
+  ZOETROPE_CHECK_CONFIG(
+      totals.latent_channels == dit.in_channels && totals.latent_channels == dit.out_channels,
+      "corpus ", corpus.folder().string(), " has ", totals.latent_channels,
+      " latent channels, dit.model.in_channels is ", dit.in_channels,
+      " and dit.model.out_channels ", dit.out_channels);
   for (std::size_t side = 0; side < 3; ++side) {
     ZOETROPE_CHECK_CONFIG(totals.common_divisors[side] % dit.patch_size[side] == 0, "corpus ",
                           corpus.folder().string(),

@@ -71,15 +71,16 @@ void MetricsWriter::write(const StepMetrics& m) {
   seconds_ += m.step_time_s;
   if (m.step % log_every_steps_ != 0 && m.step != total_steps_ && m.step != first_step_ + 1) return;
   const double mean_s = seconds_ / static_cast<double>(m.step - first_step_);
-  char mfu[32] = "";
+  char flops[32] = "", mfu[32] = "";  // 0 where the task does not count them
+  if (m.tflops > 0) std::snprintf(flops, sizeof(flops), "  %.3f TFLOP/s", m.tflops);
   if (m.mfu > 0) std::snprintf(mfu, sizeof(mfu), "  MFU %.1f%%", 100 * m.mfu);
   char line[256];
   std::snprintf(line, sizeof(line),
                 "step %lld/%lld  loss %.4f  grad %.3f  lr %.2e  %.3f s/step  %.1f samples/s  "
-                "%.0f tokens/s  %.3f TFLOP/s%s  wait %.0f%%  balance %.3f  ETA %s",
+                "%.0f tokens/s%s%s  wait %.0f%%  balance %.3f  ETA %s",
                 static_cast<long long>(m.step), static_cast<long long>(total_steps_), m.loss,
                 m.grad_norm, m.lr, m.step_time_s, static_cast<double>(m.samples) / m.step_time_s,
-                static_cast<double>(m.tokens) / m.step_time_s, m.tflops, mfu,
+                static_cast<double>(m.tokens) / m.step_time_s, flops, mfu,
                 100 * m.data_wait_s / m.step_time_s, m.balance,
                 format_duration(mean_s * static_cast<double>(total_steps_ - m.step)).c_str());
   log_info(line);

@@ -18,6 +18,7 @@ namespace {
 using data::testing::message_of;
 using data::testing::some_clips;
 using data::testing::TempFolder;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
@@ -75,6 +76,17 @@ TEST(DitCorpora, WeightsChangeWhatIsTrainedOnAndOneOfTheTwoKeysIsGiven) {
   EXPECT_EQ(losses(config), alone);
   config.dit.corpora.clear();
   EXPECT_THAT(message_of<ConfigError>([&] { losses(config); }), HasSubstr("dit.corpus is not set"));
+}
+
+TEST(DitCorpora, ChannelsOfTheModelAreThoseOfTheLatents) {
+  const TempFolder folder;
+  data::testing::write_corpus(folder / "a", some_clips(9));
+  for (const auto member : {&model::DitConfig::in_channels, &model::DitConfig::out_channels}) {
+    TrainConfig config = config_for(folder / "a");
+    config.dit.model.*member = 4;
+    EXPECT_THAT(message_of<ConfigError>([&] { losses(config); }),
+                AllOf(HasSubstr("2 latent channels"), HasSubstr(" 4")));
+  }
 }
 
 TEST(DitCorpora, ADamagedClipStopsTheRunOrIsReplaced) {
