@@ -36,25 +36,14 @@ model::WeightFormat parse_format(const std::string& name) {
   return model::WeightFormat::kComfy;
 }
 
-// Where the weights lie: the path itself, or ema/ or model/ of a checkpoint.
-fs::path weights_path(const fs::path& input, const std::string& weights) {
-  if (fs::is_regular_file(input) || fs::exists(input / "config.json") || model::holds_lora(input))
-    return input;
-  return train::resolve_checkpoint(input) / weights;
+fs::path weights_path(const std::string& input, const std::string& weights) {
+  if (fs::is_regular_file(input) || model::holds_lora(input)) return input;
+  return train::resolve_weights(input, "transformer", weights);
 }
 
 std::string class_name(const fs::path& input) {
   if (!fs::exists(input / "config.json")) return "";
   return read_json(input / "config.json").value("_class_name", "");
-}
-
-// What a sampler must know about a DiT goes with it.
-void write_context(const fs::path& from, const fs::path& to) {
-  if (fs::exists(from / "context.json")) {
-    write_json(to / "context.json", read_json(from / "context.json"));
-  } else if (fs::exists(from.parent_path() / "state.json")) {
-    write_json(to / "context.json", read_json(from.parent_path() / "state.json").at("context"));
-  }
 }
 
 std::int64_t count_values(const model::TensorMap& tensors) {
@@ -97,7 +86,8 @@ Json convert_dit(const Options& options) {
     weights = model::read_dit_weights(options.input);
   }
   model::write_dit_weights(weights, options.output, options.format, options.dtype);
-  write_context(options.input, options.output);
+  const Json context = train::context_of(options.input);  // what a sampler must know goes with it
+  if (!context.empty()) write_json(options.output / "context.json", context);
   return {{"component", "WanTransformer3DModel"}, {"parameters", count_values(weights.tensors)}};
 }
 

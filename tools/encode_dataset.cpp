@@ -46,7 +46,8 @@ po::options_description own_options() {
       "refuse a listed file outside that folder, also through links");
   add("hdr", po::value<std::string>()->default_value("reject"),
       "PQ and HLG videos: reject or tone_map");
-  add("vae", po::value<std::string>()->default_value("vae_small"), "VAE folder or shipped NAME");
+  add("vae", po::value<std::string>()->default_value("vae_small"),
+      "folder, run folder, checkpoint or shipped NAME");
   add("text-encoder", po::value<std::string>()->default_value("minilm"),
       "text encoder folder or NAME");
   add("max-pixels", po::value<std::int64_t>()->default_value(0),
@@ -110,8 +111,8 @@ train::EncodeSettings read_settings(const po::variables_map& values) {
                         "--filter: near duplicates are known only when all clips are there: set "
                         "dit.filter.near_duplicates when you train");
   s.vae_run = train::read_vae_options(values);
-  s.vae = find_weights(values["vae"].as<std::string>());
-  s.text_encoder = find_weights(values["text-encoder"].as<std::string>());
+  s.vae = values["vae"].as<std::string>();
+  s.text_encoder = values["text-encoder"].as<std::string>();
   s.decode.max_pixels = values["max-pixels"].as<std::int64_t>();
   s.decode.max_frames = values["max-frames"].as<int>();
   s.decode.fps = values["fps"].as<double>();

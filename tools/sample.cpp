@@ -54,8 +54,9 @@ po::options_description own_options() {
   add("precision", po::value<std::string>()->default_value("fp32"), "fp32 or bf16");
   add("weights", po::value<std::string>()->default_value("ema"), "ema or model");
   add("vae", po::value<std::string>()->default_value(""),
-      "VAE folder or NAME; default: as trained");
-  add("text-encoder", po::value<std::string>()->default_value(""), "likewise");
+      "folder, run folder, checkpoint or NAME; default: as trained");
+  add("text-encoder", po::value<std::string>()->default_value(""),
+      "folder or NAME; default: as trained");
   add("keep", po::value<std::vector<std::string>>()->composing(),
       "PATH@FRAME: a still or clip that the video contains from frame FRAME on; negative counts "
       "from the end, @end puts its last frame last; repeatable");

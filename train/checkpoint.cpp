@@ -176,4 +176,22 @@ fs::path resolve_checkpoint(const fs::path& path) {
   return found.back().folder;
 }
 
+fs::path resolve_weights(const std::string& name, const std::string& part,
+                         const std::string& kept) {
+  const fs::path folder = find_weights(name);
+  if (fs::exists(folder / part / "config.json")) return folder / part;
+  if (fs::exists(folder / "config.json")) return folder;
+  ZOETROPE_CHECK_CONFIG(fs::exists(folder / kManifest) || fs::exists(folder / "checkpoints"),
+                        folder.string(), " holds no weights: it is no folder of weights (no ",
+                        "config.json), no pipeline (no ", part, "/config.json), no checkpoint (no ",
+                        kManifest, ") and no run folder (no checkpoints/)");
+  return resolve_checkpoint(folder) / kept;
+}
+
+Json context_of(const fs::path& weights) {
+  if (fs::exists(weights / "context.json")) return read_json(weights / "context.json");
+  const fs::path state = weights.parent_path() / "state.json";
+  return fs::exists(state) ? read_json(state).at("context") : Json::object();
+}
+
 }  // namespace zoetrope::train

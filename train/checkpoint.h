@@ -68,4 +68,14 @@ void check_same_model(const Json& model_config, const std::filesystem::path& fol
 // checkpoint. ConfigError says what was looked for.
 std::filesystem::path resolve_checkpoint(const std::filesystem::path& path);
 
+// What a user points at -> one folder of weights: the folder itself (it has config.json), `part`
+// ("transformer" or "vae") of a diffusers pipeline, `kept` ("ema" or "model") of a run's newest
+// valid checkpoint or of a checkpoint, or the shipped folder of that NAME. ConfigError says what
+// was looked for.
+std::filesystem::path resolve_weights(const std::string& name, const std::string& part,
+                                      const std::string& kept = "ema");
+// What a DiT's folder of weights says of what it was trained with: its context.json, or the state
+// of its checkpoint; {} when it says nothing.
+Json context_of(const std::filesystem::path& weights);
+
 }  // namespace zoetrope::train

@@ -10,6 +10,7 @@
 #include "data/half_float.h"
 #include "data/manifest.h"
 #include "data/media_file.h"
+#include "train/checkpoint.h"
 
 namespace zoetrope::train {
 namespace {
@@ -63,7 +64,8 @@ void OnlineEncoder::load() {
   if (vae_) return;
   const Json header = data::read_corpus_header(corpus_);
   const Json made_by = header.value("vae", Json::object());
-  const fs::path folder = find_weights(vae_name_.empty() ? made_by.value("name", "") : vae_name_);
+  const fs::path folder =
+      resolve_weights(vae_name_.empty() ? made_by.value("name", "") : vae_name_, "vae");
   const std::string hash = hash_file(find_safetensors(folder).front());
   ZOETROPE_CHECK_CONFIG(hash == made_by.value("hash", ""), "corpus ", corpus_.string(),
                         " was made for the VAE ", made_by.dump(), ", but ", folder.string(),

@@ -143,7 +143,7 @@ void DitTask::attach_adapters() {
   ZOETROPE_CHECK_CONFIG(mesh_.size(launch::Axis::kTensor) == 1, "mesh.tensor is ",
                         mesh_.size(launch::Axis::kTensor),
                         ": dit.lora trains on whole layers, it must be 1");
-  const std::filesystem::path base = find_weights(config_.init_from);
+  const std::filesystem::path base = resolve_weights(config_.init_from, component());
   check_same_model(model::dit_config_to_json(config_.dit.model), base);
   model::load_weights(dit_, base);
   lora_ = std::make_unique<model::LoraAdapters>(dit_, config_.dit.lora);
@@ -447,7 +447,8 @@ Json DitTask::model_config() const {
   Json json = model::dit_config_to_json(config_.dit.model);
   if (lora_) {
     json["lora"] = model::lora_to_json(lora_->config());
-    json["lora_base"] = std::filesystem::absolute(find_weights(config_.init_from)).string();
+    json["lora_base"] =
+        std::filesystem::absolute(resolve_weights(config_.init_from, component())).string();
   }
   return json;
 }

@@ -21,6 +21,7 @@
 #include "data/shot_list.h"
 #include "model/text_encoder.h"
 #include "model/vae.h"
+#include "train/checkpoint.h"
 #include "train/clip_encoder.h"
 
 namespace zoetrope::train {
@@ -38,9 +39,10 @@ class EncodingJob {
   EncodingJob(const EncodeSettings& settings, launch::Communicator& world)
       : settings_(settings),
         world_(world),
-        vae_(model::load_vae(settings.vae, settings.device)),
-        vae_hash_(hash_file(find_safetensors(settings.vae).front())),
-        text_(settings.text_encoder, settings.device) {
+        vae_folder_(resolve_weights(settings.vae, "vae")),
+        vae_(model::load_vae(vae_folder_, settings.device)),
+        vae_hash_(hash_file(find_safetensors(vae_folder_).front())),
+        text_(find_weights(settings.text_encoder), settings.device) {
     vae_->set_requires_grad(false);
     model::check_vae_run_config(settings.vae_run, vae_->config().space_stride());
     settings_.decode.size_multiple = vae_->config().space_stride() * kPatch;
@@ -93,9 +95,11 @@ class EncodingJob {
   }
 
   Json header() const {
-    return Json{{"vae", {{"name", settings_.vae.filename().string()}, {"hash", vae_hash_}}},
-                {"text_encoder",
-                 {{"name", settings_.text_encoder.filename().string()}, {"hash", text_.hash()}}},
+    const auto name = [](const std::string& typed) {
+      return (fs::absolute(typed) / "").parent_path().filename().string();
+    };
+    return Json{{"vae", {{"name", name(settings_.vae)}, {"hash", vae_hash_}}},
+                {"text_encoder", {{"name", name(settings_.text_encoder)}, {"hash", text_.hash()}}},
                 {"latent_channels", vae_->config().z_dim},
                 {"transform", transform()}};
   }
@@ -457,6 +461,7 @@ class EncodingJob {
 
   EncodeSettings settings_;
   launch::Communicator& world_;
+  fs::path vae_folder_;
   std::unique_ptr<model::Vae> vae_;
   std::string vae_hash_;
   model::TextPipeline text_;

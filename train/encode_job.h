@@ -16,7 +16,8 @@ namespace zoetrope::train {
 
 struct EncodeSettings {
   std::vector<std::filesystem::path> inputs;
-  std::filesystem::path output, vae, text_encoder;  // corpus; folders of weights
+  std::filesystem::path output;
+  std::string vae, text_encoder;  // as resolve_weights and find_weights take them
   data::ListOptions lists;
   data::DecodeRequest decode;  // without path and range
   model::VaeRunConfig vae_run;

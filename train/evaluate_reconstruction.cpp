@@ -20,11 +20,6 @@ namespace zoetrope::train {
 namespace fs = std::filesystem;
 namespace {
 
-fs::path vae_folder(const std::string& vae) {
-  const fs::path path = fs::exists(vae) ? fs::path(vae) : find_weights(vae);
-  return fs::exists(path / "config.json") ? path : resolve_checkpoint(path) / "ema";
-}
-
 std::map<std::string, data::ShapesScene> read_truth(const fs::path& videos) {
   std::map<std::string, data::ShapesScene> truth;
   if (!fs::exists(videos / "truth.jsonl")) return truth;
@@ -49,7 +44,7 @@ data::Frames rebuilt(model::Vae& vae, const data::Frames& frames,
 Json evaluate_reconstruction(const ReconstructionEvaluation& suite) {
   ZOETROPE_CHECK_CONFIG(!suite.vae.empty() && !suite.videos.empty(),
                         "suite reconstruction takes --checkpoint (a VAE) and --videos");
-  const auto vae = model::load_vae(vae_folder(suite.vae), suite.device);
+  const auto vae = model::load_vae(resolve_weights(suite.vae, "vae"), suite.device);
   vae->set_requires_grad(false);
   const auto truth = read_truth(suite.videos);
   const auto items = data::list_sources({suite.videos});

@@ -11,7 +11,7 @@
 namespace zoetrope::train {
 
 struct ReconstructionEvaluation {
-  std::string vae;               // folder, run folder, checkpoint or shipped NAME
+  std::string vae;               // as resolve_weights takes it
   std::filesystem::path videos;  // folder or list; with truth.jsonl the shapes are judged too
   std::filesystem::path output;  // scores.json, report.html, contact_sheet.png
   std::string command;           // for the report

@@ -9,32 +9,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/safetensors.h"
 #include "train/checkpoint.h"
 
 namespace zoetrope::train {
 namespace fs = std::filesystem;
 namespace {
-
-struct Located {
-  fs::path dit;
-  Json context = Json::object();
-};
-
-// A folder with config.json is a transformer as diffusers or model/pretrained keep it; anything
-// else must be one of our checkpoints.
-Located locate(const GeneratorConfig& config) {
-  fs::path path = config.checkpoint;
-  if (!fs::exists(path)) path = find_weights(config.checkpoint);
-  if (fs::exists(path / "transformer" / "config.json")) return {path / "transformer"};
-  if (fs::exists(path / "config.json")) {
-    Located found{path};
-    if (fs::exists(path / "context.json")) found.context = read_json(path / "context.json");
-    return found;
-  }
-  const fs::path checkpoint = resolve_checkpoint(path);
-  const Json state = read_json(checkpoint / "state.json");
-  return {checkpoint / config.weights, state.at("context")};
-}
 
 std::string chosen(const std::string& given, const Json& context, const char* what,
                    const char* flag) {
@@ -47,7 +27,18 @@ std::string chosen(const std::string& given, const Json& context, const char* wh
   return name;
 }
 
-// The latents a DiT learned only mean something to the VAE that made them.
+// A DiT's latents mean something only to the VAE that made them, and text states to it only as its
+// encoder wrote them. Another one may be named on purpose, never found by accident.
+void check_hash(const Json& context, const char* what, const std::string& hash, bool is_named,
+                const char* flag) {
+  const Json trained = context.contains(what) ? context.at(what) : Json();
+  if (!trained.is_object() || trained.value("hash", hash) == hash) return;
+  const std::string text = concat("the checkpoint was trained with the ", what, " ", trained.dump(),
+                                  ", this one has hash ", hash);
+  ZOETROPE_CHECK_CONFIG(is_named, text, ": give the folder of the right one as ", flag);
+  log_warn(text);
+}
+
 void check_latents(const model::DitConfig& dit, const model::VaeConfig& vae) {
   ZOETROPE_CHECK_CONFIG(dit.out_channels == vae.z_dim, "the checkpoint makes ", dit.out_channels,
                         " latent channels, the VAE decodes ", vae.z_dim);
@@ -56,14 +47,18 @@ void check_latents(const model::DitConfig& dit, const model::VaeConfig& vae) {
 }  // namespace
 
 VideoGenerator::VideoGenerator(const GeneratorConfig& config) : vae_run_(config.vae_run) {
-  const Located located = locate(config);
-  folder_ = located.dit;
-  dit_ = model::load_dit(located.dit, config.device);
-  vae_ = model::load_vae(find_weights(chosen(config.vae, located.context, "vae", "--vae")),
-                         config.device);
+  folder_ = resolve_weights(config.checkpoint, "transformer", config.weights);
+  const Json context = context_of(folder_);
+  dit_ = model::load_dit(folder_, config.device);
+  const fs::path vae = resolve_weights(chosen(config.vae, context, "vae", "--vae"), "vae");
+  check_hash(context, "vae", hash_file(find_safetensors(vae).front()), !config.vae.empty(),
+             "--vae");
+  vae_ = model::load_vae(vae, config.device);
   text_ = std::make_unique<model::TextPipeline>(
-      find_weights(chosen(config.text_encoder, located.context, "text_encoder", "--text-encoder")),
+      find_weights(chosen(config.text_encoder, context, "text_encoder", "--text-encoder")),
       config.device);
+  check_hash(context, "text_encoder", text_->hash(), !config.text_encoder.empty(),
+             "--text-encoder");
   check_latents(dit_->config(), vae_->config());
   model::check_vae_run_config(vae_run_, vae_->config().space_stride());
   ZOETROPE_CHECK_CONFIG(text_->width() == dit_->config().text_dim,
@@ -71,11 +66,11 @@ VideoGenerator::VideoGenerator(const GeneratorConfig& config) : vae_run_(config.
                         ", the text encoder gives ", text_->width());
   dit_->set_requires_grad(false);
   vae_->set_requires_grad(false);
-  conditioned_share_ = located.context.value("conditioned_share", 0.0);
-  if (located.context.contains("objective")) {
-    prediction_ = model::prediction_of(located.context.at("objective").value("target", "v"));
+  conditioned_share_ = context.value("conditioned_share", 0.0);
+  if (context.contains("objective")) {
+    prediction_ = model::prediction_of(context.at("objective").value("target", "v"));
   }
-  if (located.context.value("fps", 0.0) > 0) fps_ = located.context.at("fps").get<double>();
+  if (context.value("fps", 0.0) > 0) fps_ = context.at("fps").get<double>();
 }
 
 model::SampleRequest VideoGenerator::make_request(const VideoPrompt& prompt,

@@ -18,11 +18,11 @@
 namespace zoetrope::train {
 
 struct GeneratorConfig {
-  std::string
-      checkpoint;  // run folder, checkpoint, diffusers transformer folder, or a shipped NAME
+  std::string checkpoint;       // as resolve_weights takes it
   std::string weights = "ema";  // or "model"; of our own checkpoints
-  std::string vae;           // NAME or folder; empty: the one that the checkpoint was trained with
-  std::string text_encoder;  // likewise
+  // Likewise; empty: the ones that the checkpoint was trained with, ConfigError when the files of
+  // that name have another hash than then.
+  std::string vae, text_encoder;
   model::VaeRunConfig vae_run;
   at::Device device = at::kCPU;  // of all three
 };

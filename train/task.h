@@ -58,6 +58,8 @@ class Task {
  public:
   virtual ~Task() = default;
   virtual model::Module& module() = 0;
+  // The module's folder in a diffusers pipeline.
+  virtual std::string component() const { return "transformer"; }
   virtual std::optional<Opponent> opponent() { return std::nullopt; }
   // Fills one parameter with its fresh value: a pure function of the seed, of one global model on
   // every mesh.

@@ -92,8 +92,7 @@ struct DitTaskConfig {
     visit("corpora", corpora, "several of them, mixed by weight, in the place of corpus");
     visit("filter", filter, "which of their clips are used, by the scores in the manifest");
     visit("draw", draw, "how often the clips that are used, and their captions, are drawn");
-    visit("vae", vae,
-          "VAE folder for clips whose latents are not stored; empty = the name in the corpus");
+    visit("vae", vae, "VAE for clips whose latents are not stored; empty = the name in the corpus");
     visit("media_root", media_root, "where their sources are looked for; empty = from here");
     visit("bad_records", bad_records,
           "a damaged clip: stop, or replace it by another one with a warning",
@@ -153,7 +152,8 @@ struct TrainConfig {
     visit("steps", steps, "optimiser steps in all", at_least(1));
     visit("precision", precision, "of matrix products and attention; weights and loss stay fp32",
           one_of({"fp32", "bf16"}));
-    visit("init_from", init_from, "weights folder to start from; empty = from scratch");
+    visit("init_from", init_from,
+          "weights, run, checkpoint or diffusers pipeline to start from; empty = from scratch");
     visit("log_every_steps", log_every_steps, "steps between lines on the console", at_least(1));
     visit("mesh", mesh, "how the ranks share the work");
     visit("optimizer", optimizer, "AdamW, its schedule and the averaged weights");

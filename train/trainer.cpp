@@ -96,7 +96,7 @@ void Trainer::start(const std::string& from) {
   } else if (config_.init_from.empty() || task_->trains_adapters()) {
     optimizer_->fill_weights(task_->initial_weights(static_cast<std::uint64_t>(config_.seed)));
   } else {
-    const fs::path weights = find_weights(config_.init_from);
+    const fs::path weights = resolve_weights(config_.init_from, task_->component());
     check_same_model(task_->model_config(), weights);
     optimizer_->fill_weights(model::weights_of(weights, task_->module()));
   }

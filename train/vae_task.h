@@ -16,6 +16,7 @@ class VaeTask : public Task {
  public:
   VaeTask(const TrainConfig& config, launch::Mesh& mesh);
   model::Module& module() override { return vae_; }
+  std::string component() const override { return "vae"; }
   std::optional<Opponent> opponent() override;
   model::ParameterVisitor initial_weights(std::uint64_t seed) override {
     return vae_.initial_weights(seed);

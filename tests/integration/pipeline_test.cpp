@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -20,6 +21,8 @@
 namespace zoetrope {
 namespace {
 namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
 
 // A few-seconds DiT on the shipped VAE's latents.
 constexpr const char* kSmallDit =
@@ -286,6 +289,35 @@ TEST_F(Pipeline, TrainsSamplesAndWritesAVideoOfTheAskedSize) {
   EXPECT_EQ(std::get<data::Frames>(frames).num_frames, 9);
   EXPECT_EQ(std::get<data::Frames>(frames).height, 48);
   EXPECT_EQ(std::get<data::Frames>(frames).width, 80);
+}
+
+TEST_F(Pipeline, WeightsOfARunStartAnotherAndWantTheVaeTheyKnow) {
+  const std::string one_step = "--set steps=1 --set optimizer.lr=1e-50 ";  // changes no weight
+  const auto first = run_program(train("first", one_step));
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  const auto second =
+      run_program(train("second", one_step + "--set seed=1 --set init_from=" + at("first")));
+  ASSERT_EQ(second.exit_code, 0) << second.err;
+  const std::string step = "/checkpoints/step_00000001/";
+  const std::string weights = "/diffusion_pytorch_model.safetensors";
+  EXPECT_TRUE(read_file(at("second" + step + "model" + weights)) ==
+              read_file(at("first" + step + "ema" + weights)));
+
+  const std::string state = at("first" + step + "state.json"), other(32, 'f');
+  std::string text = read_file(state);
+  const std::string hash = parse_json(text, state).at("context").at("vae").at("hash");
+  ASSERT_EQ(hash.size(), other.size());
+  write_file_atomically(state, text.replace(text.find(hash), hash.size(), other));
+  const std::string sample = "sample --checkpoint " + at("first") +
+                             " --prompt 'a red circle' --steps 1 --frames 1 --height 16 --width 16 "
+                             "--output " +
+                             at("dot.png");
+  const auto refused = run_program(sample);
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr(other), HasSubstr(hash), HasSubstr("--vae")));
+  const auto named = run_program(sample + " --vae vae_small");
+  EXPECT_EQ(named.exit_code, 0) << named.err;
+  EXPECT_THAT(named.err, HasSubstr(other));
 }
 
 data::Frames read_frames(const std::string& path) {

@@ -1,16 +1,19 @@
 // Checkpoints are whole or not there.
 #include "train/checkpoint.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "tests/unit/base/fixtures.h"
 
 namespace zoetrope::train {
 namespace {
 namespace fs = std::filesystem;
+using testing::HasSubstr;
 
 class Checkpoints : public testing::Test {
  protected:
@@ -80,6 +83,30 @@ TEST_F(Checkpoints, PruningKeepsTheNewest) {
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[0].step, 4);
   EXPECT_EQ(found[1].step, 5);
+}
+
+TEST_F(Checkpoints, WeightsAreThoseOfTheNewestOrOfAFolderOrOfAPipeline) {
+  publish(1);
+  const fs::path newest = publish(2);
+  EXPECT_EQ(resolve_weights(run_.string(), "transformer"), newest / "ema");
+  EXPECT_EQ(resolve_weights(newest.string(), "transformer", "model"), newest / "model");
+  const fs::path pipeline = run_ / "pipeline";
+  fs::create_directories(pipeline / "vae");
+  EXPECT_THAT(message_of<ConfigError>([&] { resolve_weights(pipeline.string(), "vae"); }),
+              HasSubstr("no vae/config.json"));
+  write_json(pipeline / "vae" / "config.json", {{"z_dim", 4}});
+  EXPECT_EQ(resolve_weights(pipeline.string(), "vae"), pipeline / "vae");
+  EXPECT_EQ(resolve_weights((pipeline / "vae").string(), "vae"), pipeline / "vae");
+}
+
+TEST_F(Checkpoints, WhatWeightsWereTrainedWithStandsBesideThem) {
+  const fs::path weights = run_ / "weights", model = publish(1) / "model";
+  fs::create_directories(weights);
+  EXPECT_EQ(context_of(weights), Json::object());
+  write_json(model.parent_path() / "state.json", {{"context", {{"fps", 8}}}});
+  EXPECT_EQ(context_of(model).at("fps"), 8);
+  write_json(weights / "context.json", {{"fps", 24}});
+  EXPECT_EQ(context_of(weights).at("fps"), 24);
 }
 
 TEST_F(Checkpoints, NothingToResolveIsTheUsersMistake) {
