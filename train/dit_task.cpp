@@ -52,12 +52,6 @@ std::vector<double> segment_sums(const at::Tensor& values_t, const std::vector<m
   return sums;
 }
 
-std::vector<std::int64_t> lengths_of(const std::vector<model::Grid>& grids) {
-  std::vector<std::int64_t> lengths;
-  for (const model::Grid& grid : grids) lengths.push_back(grid.tokens());
-  return lengths;
-}
-
 data::CorpusOptions corpus_options(const DitTaskConfig& config) {
   data::CorpusOptions options;
   options.cache_folder = config.cache_folder;
@@ -75,18 +69,6 @@ data::CorpusMix open_corpora(const DitTaskConfig& config,
     part.make_latent = std::ref(*encoders.back());
   }
   return data::CorpusMix(parts, corpus_options(config), config.filter, hold_out);
-}
-
-// Brings the samples of each seat together, seats as they first come.
-void join_seats(std::vector<data::LoadedSample>& samples) {
-  std::map<std::pair<int, int>, std::size_t> order;
-  const auto key = [](const data::LoadedSample& sample) {
-    return std::pair(sample.plan.seat.first_rank, sample.plan.seat.sp_degree);
-  };
-  for (const data::LoadedSample& sample : samples) order.emplace(key(sample), order.size());
-  std::stable_sort(samples.begin(), samples.end(), [&](const auto& a, const auto& b) {
-    return order.at(key(a)) < order.at(key(b));
-  });
 }
 
 }  // namespace
@@ -122,7 +104,8 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh, at::Device devic
            {mesh.index(launch::Axis::kTensor), mesh.size(launch::Axis::kTensor)}),
       corpora_(open_corpora(config.dit, encoders_, num_held_out(config.validation))),
       pool_(corpora_.pool(config.dit.model.patch_size, config.dit.draw)),
-      held_out_objective_(unweighted(config.dit.flow)) {
+      held_out_objective_(unweighted(config.dit.flow)),
+      seat_groups_(mesh, config.dit.planner) {
   dit_.set_checkpointing(checkpointing_of(config.dit.activation_checkpointing, device));
   check_batch();
   for (std::int64_t i = 0; i < corpora_.num_parts(); ++i) {
@@ -133,7 +116,6 @@ DitTask::DitTask(const TrainConfig& config, launch::Mesh& mesh, at::Device devic
     }
   }
   if (config.validation.every_steps > 0) hold_out();
-  make_seat_groups();
   if (config.dit.lora.rank > 0) attach_adapters();
 }
 
@@ -241,38 +223,6 @@ void DitTask::check_corpus(const data::Corpus& corpus) const {
                         dit.text_dim);
 }
 
-// Every group that the planner may seat a sample on: this rank is in at most one of each degree.
-void DitTask::make_seat_groups() {
-  const data::PlannerConfig& planner = config_.dit.planner;
-  const data::RankLayout layout{mesh_.num_batches(), static_cast<int>(planner.ranks_per_node),
-                                static_cast<int>(planner.max_sp_degree)};
-  for (int degree = 2; degree <= std::min(layout.max_sp_degree, layout.num_ranks); degree *= 2) {
-    int first = layout.num_ranks + mesh_.batch();  // in none: a group of one
-    for (const int rank : data::first_ranks_of_groups(layout, degree)) {
-      if (data::Seat{rank, degree}.holds(mesh_.batch())) first = rank;
-    }
-    const int tensors = mesh_.size(launch::Axis::kTensor);
-    seat_groups_[degree] =
-        mesh_.world().split(first * tensors + mesh_.index(launch::Axis::kTensor));
-  }
-}
-
-// Samples of one seat are neighbours: they make a pack. The ranks of a seat see the same order.
-model::TokenPlan DitTask::token_plan(const std::vector<data::LoadedSample>& samples,
-                                     const std::vector<model::Grid>& grids) {
-  std::vector<model::TokenPlan::Pack> packs;
-  if (samples.empty()) packs.push_back({1, &mesh_.group(launch::Axis::kSequence)});
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    const data::Seat& seat = samples[i].plan.seat;
-    if (i == 0 || !(seat == samples[i - 1].plan.seat)) {
-      packs.push_back({0, seat.sp_degree > 1 ? seat_groups_.at(seat.sp_degree).get()
-                                             : &mesh_.group(launch::Axis::kSequence)});
-    }
-    ++packs.back().num_segments;
-  }
-  return model::TokenPlan(lengths_of(grids), packs, &mesh_.group(launch::Axis::kTensor));
-}
-
 void DitTask::start(std::int64_t first_step) {
   data::LoaderConfig loader;
   loader.planner = config_.dit.planner;
@@ -364,11 +314,14 @@ void DitTask::run_pass(std::vector<data::LoadedSample> samples, std::int64_t ste
   collating.patch = config_.dit.model.patch_size;
   collating.flow = config_.dit.flow;
   collating.conditions = config_.dit.conditions;
-  join_seats(samples);
+  join_seats(
+      samples, [](const data::LoadedSample& sample) -> auto& { return sample.plan.seat; });
   // A rank without samples in this pass still takes part in what all do.
   const PackedBatch batch = samples.empty() ? idle_batch() : collate(samples, step, collating);
 
-  const model::TokenPlan plan = token_plan(samples, batch.input.grids);
+  std::vector<data::Seat> seats(samples.empty() ? 1 : 0);  // the idle batch: one segment
+  for (const data::LoadedSample& sample : samples) seats.push_back(sample.plan.seat);
+  const model::TokenPlan plan = seat_groups_.token_plan(seats, batch.input.grids);
   const at::Tensor errors_t = weighted_errors(batch, plan);
   errors_t.sum().backward();
 
@@ -421,10 +374,8 @@ std::vector<double> DitTask::validate() {
     HeldOut::Pack pack = held_out_->load(mesh_.batch(), pass, held_out_objective_);
     if (pack.levels.empty()) pack.batch = idle_batch();
     const std::vector<model::Grid>& grids = pack.batch.input.grids;
-    const model::TokenPlan plan(
-        lengths_of(grids),
-        {{static_cast<std::int64_t>(grids.size()), &mesh_.group(launch::Axis::kSequence)}},
-        &mesh_.group(launch::Axis::kTensor));
+    const model::TokenPlan plan =
+        seat_groups_.token_plan(std::vector<data::Seat>(grids.size()), grids);
     const auto losses = segment_sums(weighted_errors(pack.batch, plan), grids, plan);
     for (std::size_t s = 0; s < pack.levels.size(); ++s) {
       loss_by_t[static_cast<std::size_t>(pack.levels[s])] += losses[s];

@@ -8,6 +8,7 @@
 #include "model/dit.h"
 #include "train/clip_encoder.h"
 #include "train/held_out.h"
+#include "train/seat_groups.h"
 #include "train/task.h"
 
 namespace zoetrope::train {
@@ -46,9 +47,6 @@ class DitTask : public Task {
   void drop_unreadable(std::vector<data::CorpusMix::HeldOutClip>& clips);
   std::int64_t tokens_of_a_rank() const;
   PackedBatch idle_batch() const;
-  void make_seat_groups();
-  model::TokenPlan token_plan(const std::vector<data::LoadedSample>& samples,
-                              const std::vector<model::Grid>& grids);
   LocalStep forward_backward(data::LoadedStep& loaded, const BeforePass& before_pass);
   // Adds the gradients of some of the step's samples, and what was done to `local`.
   // -> [t], this rank's own tokens: their sum over ranks is the loss.
@@ -67,10 +65,10 @@ class DitTask : public Task {
   data::CorpusMix corpora_;
   data::ClipPool pool_;
   model::Objective held_out_objective_;
+  SeatGroups seat_groups_;
   std::unique_ptr<data::CorpusMix> other_corpus_;  // validation.corpus
   std::unique_ptr<HeldOut> held_out_;              // null without validation
   std::unique_ptr<data::Loader> loader_;
-  std::map<int, std::unique_ptr<launch::Communicator>> seat_groups_;  // by degree
   std::int64_t first_step_ = 0;
   std::vector<data::Calibration> calibrations_;  // by from_step; the first is in force
   data::Calibrator calibrator_;

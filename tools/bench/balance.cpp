@@ -118,6 +118,7 @@ class Simulation {
   void run_baselines(Json& rows) const {
     using Way = std::function<StepBalance(const StepSamples&, std::int64_t)>;
     const double overhead = settings_.sp_overhead;
+    const int fixed_degree = std::min(8, num_ranks_);
     const std::vector<std::pair<std::string, Way>> ways = {
         {"pad and mask", [](const auto& step, auto) { return in_order(step, true); }},
         {"random packing", [](const auto& step, auto) { return in_order(step, false); }},
@@ -131,8 +132,9 @@ class Simulation {
          }},
         {"equal cost, no sharing",
          [&](const auto& step, auto) { return without_adapting(step, truth_, 1, 0); }},
-        {"every sample on 8 ranks",
-         [&](const auto& step, auto) { return without_adapting(step, truth_, 8, overhead); }}};
+        {concat("every sample on ", fixed_degree, " ranks"), [&](const auto& step, auto) {
+           return without_adapting(step, truth_, fixed_degree, overhead);
+         }}};
     std::vector<Row> results(ways.size());
     for (std::int64_t n = 0; n < settings_.steps; ++n) {
       const StepSamples step = samples_of(plan_of(n, {0, truth_, {}}));

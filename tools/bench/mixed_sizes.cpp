@@ -1,6 +1,7 @@
-// Trains a small transformer on samples of very different sizes, under mpirun, with three ways to
-// share them out: the planner, equal tokens a rank, and buckets of equal shapes. What is compared
-// is the slowest rank's time, in CPU seconds, so that ranks may share cores.
+// Trains a small transformer on samples of very different sizes, under mpirun, with ways to share
+// them out: the planner, which lets ranks share a long one, equal tokens a rank, and buckets of
+// equal shapes. What is compared is the slowest rank's time, in CPU seconds, so that ranks may
+// share cores.
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
@@ -23,6 +24,7 @@
 #include "model/dit.h"
 #include "tools/bench/balance_mixes.h"
 #include "train/optimizer.h"
+#include "train/seat_groups.h"
 
 namespace zoetrope::bench {
 namespace {
@@ -41,7 +43,11 @@ struct Shape {
   std::int64_t tokens() const { return frames * per_frame; }
   auto operator<=>(const Shape&) const = default;
 };
-using Pack = std::vector<Shape>;
+// What one rank runs in a step; the samples of one seat are neighbours.
+struct Pack {
+  std::vector<Shape> shapes;
+  std::vector<data::Seat> seats;
+};
 
 double cpu_seconds() {
   timespec time{};
@@ -74,9 +80,23 @@ model::DitConfig dit_config(const Settings& settings) {
 
 std::int64_t tokens_of(const Pack& pack) {
   std::int64_t tokens = 0;
-  for (const Shape& shape : pack) tokens += shape.tokens();
+  for (const Shape& shape : pack.shapes) tokens += shape.tokens();
   return tokens;
 }
+
+// With samples shared by as many ranks as there are, if that is a power of two.
+data::PlannerConfig planner_of(const Settings& settings, int num_ranks) {
+  data::PlannerConfig planner;
+  planner.global_batch = settings.per_rank * num_ranks;
+  planner.max_sp_degree = num_ranks;
+  return planner;
+}
+
+// What a rank did in a step.
+struct Work {
+  double seconds = 0;
+  std::int64_t tokens = 0;  // its own ones of shared samples
+};
 
 // One rank's model and optimiser.
 class Rank {
@@ -85,26 +105,28 @@ class Rank {
       : settings_(settings),
         world_(world),
         mesh_({}, world),
+        seat_groups_(mesh_, planner_of(settings, world.size())),
         dit_(dit_config(settings), at::kCPU),
         optimizer_(dit_, {}, train::Sharding::kOptimizer, mesh_) {
     optimizer_.fill_weights(dit_.initial_weights(1));
   }
 
   // Forward, backward and update, without the time that it waits for others. Collective.
-  double step(const Pack& pack) {
+  Work step(const Pack& pack) {
     const model::DitInput input = input_of(pack);
-    const at::Tensor target = at::randn({input.patches_TK.size(0), dit_.config().out_channels});
+    const model::TokenPlan plan = seat_groups_.token_plan(pack.seats, input.grids);
+    const at::Tensor target = at::randn({plan.num_own(), dit_.config().out_channels});
     const double start = cpu_seconds();
     optimizer_.begin_gradients();
     optimizer_.begin_pass(true);
     const at::Tensor output =
-        dit_.forward(input, settings_.dtype == "bf16" ? at::kBFloat16 : at::kFloat);
+        dit_.forward(input, settings_.dtype == "bf16" ? at::kBFloat16 : at::kFloat, plan);
     (output - target).square().mean().backward();
     const double ready = cpu_seconds();
     optimizer_.finish_gradients();
     const double arrived = cpu_seconds();
     optimizer_.update(++steps_, 1e-4, 1);
-    return ready - start + cpu_seconds() - arrived;
+    return {ready - start + cpu_seconds() - arrived, plan.num_own()};
   }
 
   launch::Communicator& world() { return world_; }
@@ -113,12 +135,12 @@ class Rank {
   model::DitInput input_of(const Pack& pack) const {
     model::DitInput input;
     const std::int64_t tokens = tokens_of(pack);
-    for (const Shape& shape : pack) {
+    for (const Shape& shape : pack.shapes) {
       input.row_of_segment.push_back(static_cast<std::int64_t>(input.grids.size()));
       input.grids.push_back({shape.frames, 1, shape.per_frame});
       input.text_lengths.push_back(kTextTokens);
     }
-    const auto samples = static_cast<std::int64_t>(pack.size());
+    const auto samples = static_cast<std::int64_t>(pack.shapes.size());
     input.patches_TK = at::randn({tokens, dit_.config().in_channels});
     input.text_LE = at::randn({samples * kTextTokens, dit_.config().text_dim});
     input.timesteps_U = at::full({samples}, 500.f);
@@ -128,6 +150,7 @@ class Rank {
   Settings settings_;
   launch::Communicator& world_;
   launch::Mesh mesh_;
+  train::SeatGroups seat_groups_;
   model::Dit dit_;
   train::Optimizer optimizer_;
   std::int64_t steps_ = 0;
@@ -137,8 +160,9 @@ class Rank {
 struct Result {
   double mean_s = 0, slowest_s = 0;  // summed over steps
   double samples = 0, tokens = 0;
-  void add(double mine, const Pack& pack, launch::Communicator& world) {
-    std::vector<double> sum = {mine, static_cast<double>(tokens_of(pack))}, most = {mine};
+  void add(const Work& mine, launch::Communicator& world) {
+    std::vector<double> sum = {mine.seconds, static_cast<double>(mine.tokens)};
+    std::vector<double> most = {mine.seconds};
     world.all_reduce_sum(std::span<double>(sum));
     world.all_reduce_max(most);
     mean_s += sum[0] / world.size();
@@ -150,13 +174,12 @@ struct Result {
   double balance() const { return mean_s / slowest_s; }
 };
 
-// The steps that the planner draws, placed by `calibration`; learns from them when told to.
+// The steps that a planner draws, placed by `calibration`; learns from them when told to.
 class Planned {
  public:
-  Planned(const Settings& settings, const std::vector<Shape>& shapes, int num_ranks)
-      : shapes_(shapes), num_ranks_(num_ranks) {
+  Planned(const data::PlannerConfig& planner, const std::vector<Shape>& shapes, int num_ranks)
+      : shapes_(shapes), num_ranks_(num_ranks), planner_(planner) {
     for (const Shape& shape : shapes) tokens_.push_back(shape.tokens());
-    planner_.global_batch = settings.per_rank * num_ranks;
   }
 
   Result run(Rank& rank, std::int64_t first, std::int64_t count,
@@ -164,16 +187,23 @@ class Planned {
     Result result;
     for (std::int64_t step = first; step < first + count; ++step) {
       const auto plan = data::plan_step(planner_, step, tokens_, num_ranks_, calibration);
+      std::vector<data::PlannedSample> mine;
+      for (const data::PlannedSample& sample : plan.samples) {
+        if (sample.seat.holds(rank.world().rank())) mine.push_back(sample);
+      }
+      train::join_seats(
+          mine, [](const data::PlannedSample& s) -> auto& { return s.seat; });
       Pack pack;
       data::PackContents contents;
-      for (const data::PlannedSample& sample : plan.samples) {
-        if (!sample.seat.holds(rank.world().rank())) continue;
-        pack.push_back(shapes_[static_cast<std::size_t>(sample.clip)]);
-        contents.add(pack.back().tokens(), 1);
+      for (const data::PlannedSample& sample : mine) {
+        pack.shapes.push_back(shapes_[static_cast<std::size_t>(sample.clip)]);
+        pack.seats.push_back(sample.seat);
+        contents.add(pack.shapes.back().tokens(),
+                     data::shared_cost(1, sample.seat.sp_degree, planner_.sp_overhead));
       }
-      const double seconds = rank.step(pack);
-      if (learn != nullptr) learn->measure(contents, seconds);
-      result.add(seconds, pack, rank.world());
+      const Work work = rank.step(pack);
+      if (learn != nullptr) learn->measure(contents, work.seconds);
+      result.add(work, rank.world());
       result.samples += static_cast<double>(planner_.global_batch);
     }
     return result;
@@ -188,15 +218,17 @@ class Planned {
   data::PlannerConfig planner_;
 };
 
-// Each rank runs one batch of one bucket: samples of one shape, frames rounded down to a power of
-// two (what that cuts off is not trained on), as many as make up the mean rank's tokens at least.
-// Buckets are drawn by their number of batches, so that every sample comes equally often.
-Result run_buckets(const Settings& settings, const std::vector<Shape>& shapes, Rank& rank) {
+// Each rank runs one batch of one bucket: samples of one shape, as many as make up the mean rank's
+// tokens at least. With `cuts` frames are rounded down to a power of two, and what that cuts off is
+// not trained on; without, every shape has its own bucket, and no bucket runs dry. Buckets are
+// drawn by their number of batches, so that every sample comes equally often.
+Result run_buckets(const Settings& settings, const std::vector<Shape>& shapes, bool cuts,
+                   Rank& rank) {
   std::map<Shape, double> samples_of;
   double tokens = 0;
   for (Shape shape : shapes) {
     tokens += static_cast<double>(shape.tokens());
-    std::int64_t frames = 1;
+    std::int64_t frames = cuts ? 1 : shape.frames;
     while (2 * frames <= shape.frames) frames *= 2;
     samples_of[{frames, shape.per_frame}] += 1;
   }
@@ -207,7 +239,8 @@ Result run_buckets(const Settings& settings, const std::vector<Shape>& shapes, R
   for (const auto& [shape, samples] : samples_of) {
     const double size = std::ceil(budget / static_cast<double>(shape.tokens()));
     batches += samples / size;
-    buckets.emplace_back(batches, Pack(static_cast<std::size_t>(size), shape));
+    const auto count = static_cast<std::size_t>(size);
+    buckets.emplace_back(batches, Pack{std::vector(count, shape), std::vector<data::Seat>(count)});
   }
   Result result;
   for (std::int64_t step = 0; step < settings.steps; ++step) {
@@ -216,7 +249,7 @@ Result run_buckets(const Settings& settings, const std::vector<Shape>& shapes, R
     const double draw = random.uniform() * batches;
     const auto bucket = std::find_if(buckets.begin(), buckets.end() - 1,
                                      [&](const auto& candidate) { return draw < candidate.first; });
-    result.add(rank.step(bucket->second), bucket->second, rank.world());
+    result.add(rank.step(bucket->second), rank.world());
   }
   // On average: a batch of many images is rare, and no few steps would have its share of them.
   result.samples = static_cast<double>(settings.steps * rank.world().size()) *
@@ -247,7 +280,10 @@ int run(int argc, char** argv, launch::Communicator& world) {
   at::set_num_threads(1);
   const std::vector<Shape> shapes = shapes_of(s);
   Rank rank(s, world);
-  const Planned planned(s, shapes, world.size());
+  data::PlannerConfig planner = planner_of(s, world.size());
+  const Planned planned(planner, shapes, world.size());
+  planner.max_sp_degree = 1;
+  const Planned packed(planner, shapes, world.size());
   data::Calibrator calibrator;
   constexpr std::int64_t kLearning = 2;
   planned.run(rank, 0, 1, planned.start());  // the first step allocates
@@ -259,9 +295,10 @@ int run(int argc, char** argv, launch::Communicator& world) {
       {"planner", [&] { return planned.run(rank, first, s.steps, measured); }},
       {"equal tokens",
        [&] {
-         return planned.run(rank, first, s.steps, {0, {0, 1, 0}, {}});
+         return packed.run(rank, first, s.steps, {0, {0, 1, 0}, {}});
        }},
-      {"buckets", [&] { return run_buckets(s, shapes, rank); }}};
+      {"whole buckets", [&] { return run_buckets(s, shapes, false, rank); }},
+      {"cut buckets", [&] { return run_buckets(s, shapes, true, rank); }}};
   Json line{{"ranks", world.size()},
             {"mix", s.mix},
             {"heads", s.heads},
