@@ -359,7 +359,7 @@ TEST_F(Pipeline, KeptFramesComeBackAndLoopsClose) {
   EXPECT_EQ(joined.err.find("without condition masks"), std::string::npos) << joined.err;
   const data::Frames given = read_frames(clip), made_of = read_frames(at("joined.mp4"));
   ASSERT_EQ(made_of.num_frames, 17);
-  // The VAE keeps more than 30 dB of these clips; a sample of this model has nothing in common with it.
+  // The VAE keeps over 30 dB of these clips; a sample of this model has nothing in common with it.
   for (int i = 0; i < 5; ++i) {
     EXPECT_GT(psnr(given, i, made_of, i), 25) << i;
     EXPECT_GT(psnr(given, i, made_of, 12 + i), 25) << i;
