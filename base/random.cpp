@@ -2,10 +2,12 @@
 // drawn from it. Every stream is a pure function of its seed, purpose, step and sample.
 #include "base/random.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <utility>
 
 #include "base/error.h"
 
@@ -119,25 +121,50 @@ void Random::fill_normal(std::span<float> values) {
 
 std::uint64_t permute(std::uint64_t index, std::uint64_t size, std::uint64_t seed,
                       std::uint64_t epoch) {
-  ZOETROPE_CHECK(index < size, "permute: index ", index, " is not below the size ", size);
-  if (size == 1) return 0;
-  int half_bits = (std::bit_width(size - 1) + 1) / 2;
-  std::uint64_t mask = (std::uint64_t{1} << half_bits) - 1;
-  auto words = stream_words(seed, kPermutation, epoch);
-  // The network permutes [0, 4^half_bits); following it from a point below `size` comes back below
-  // `size`, after fewer than 4 steps on average.
-  do {
-    std::uint64_t left = index >> half_bits;
-    std::uint64_t right = index & mask;
-    for (std::uint32_t round = 0; round < kFeistelRounds; ++round) {
-      auto mixed = philox4x32({low_word(right), round, words[2], words[3]}, {words[0], words[1]});
-      std::uint64_t next = left ^ (mixed[0] & mask);
-      left = right;
-      right = next;
-    }
-    index = left << half_bits | right;
-  } while (index >= size);
+  permute(std::span(&index, 1), size, seed, epoch);
   return index;
+}
+
+void permute(std::span<std::uint64_t> indices, std::uint64_t size, std::uint64_t seed,
+             std::uint64_t epoch) {
+  for (const std::uint64_t index : indices) {
+    ZOETROPE_CHECK(index < size, "permute: index ", index, " is not below the size ", size);
+  }
+  const int half_bits = size > 1 ? (std::bit_width(size - 1) + 1) / 2 : 1;
+  const std::uint64_t mask = (std::uint64_t{1} << half_bits) - 1;
+  const auto words = stream_words(seed, kPermutation, epoch);
+  // A round waits for the one before it, so several indices go through the rounds together.
+  constexpr std::size_t kTogether = 8;
+  for (; !indices.empty(); indices = indices.subspan(std::min(kTogether, indices.size()))) {
+    std::array<std::uint64_t*, kTogether> points{};
+    std::size_t count = 0;
+    while (count < std::min(kTogether, indices.size())) {
+      points[count] = &indices[count];
+      ++count;
+    }
+    // The network permutes [0, 4^half_bits); following it from a point below `size` comes back
+    // below `size`, after fewer than 4 steps on average.
+    while (count > 0) {
+      std::array<std::uint64_t, kTogether> left{}, right{};
+      for (std::size_t i = 0; i < count; ++i) {
+        left[i] = *points[i] >> half_bits;
+        right[i] = *points[i] & mask;
+      }
+      for (std::uint32_t round = 0; round < kFeistelRounds; ++round) {
+        for (std::size_t i = 0; i < count; ++i) {
+          const auto mixed =
+              philox4x32({low_word(right[i]), round, words[2], words[3]}, {words[0], words[1]});
+          left[i] = std::exchange(right[i], left[i] ^ (mixed[0] & mask));
+        }
+      }
+      std::size_t outside = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        *points[i] = left[i] << half_bits | right[i];
+        if (*points[i] >= size) points[outside++] = points[i];
+      }
+      count = outside;
+    }
+  }
 }
 
 }  // namespace zoetrope

@@ -104,9 +104,34 @@ std::int64_t ClipPool::draw(std::int64_t global_index, std::uint64_t seed) const
   }
   const auto size = static_cast<std::uint64_t>(range->num_clips);
   const auto index = static_cast<std::uint64_t>(nth);
-  const std::uint64_t place = permute(index % size, size, seed, index / size);
-  return range->clips ? std::int64_t{(*range->clips)[place]}
-                      : range->first_clip + static_cast<std::int64_t>(place);
+  return clip_at(*range, permute(index % size, size, seed, index / size));
+}
+
+std::vector<std::int64_t> ClipPool::draw(std::int64_t first, std::int64_t count,
+                                         std::uint64_t seed) const {
+  std::vector<std::int64_t> clips;
+  clips.reserve(static_cast<std::size_t>(count));
+  if (ranges_.size() > 1) {
+    for (std::int64_t i = 0; i < count; ++i) clips.push_back(draw(first + i, seed));
+    return clips;
+  }
+  const Range& range = ranges_.front();
+  std::vector<std::uint64_t> places;
+  for (const std::int64_t end = first + count; first < end;) {
+    const std::int64_t epoch = first / range.num_clips, begin = first % range.num_clips;
+    places.resize(static_cast<std::size_t>(std::min(end - first, range.num_clips - begin)));
+    std::iota(places.begin(), places.end(), static_cast<std::uint64_t>(begin));
+    permute(places, static_cast<std::uint64_t>(range.num_clips), seed,
+            static_cast<std::uint64_t>(epoch));
+    for (const std::uint64_t place : places) clips.push_back(clip_at(range, place));
+    first += static_cast<std::int64_t>(places.size());
+  }
+  return clips;
+}
+
+std::int64_t ClipPool::clip_at(const Range& range, std::uint64_t place) {
+  return range.clips ? std::int64_t{(*range.clips)[place]}
+                     : range.first_clip + static_cast<std::int64_t>(place);
 }
 
 }  // namespace zoetrope::data

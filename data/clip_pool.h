@@ -35,6 +35,8 @@ class ClipPool {
   // it as from one part. Where a part has less than 16 of 4,096 samples, twice as many are taken,
   // and so on. A function of (seed, global_index, sizes, weights) alone, in constant time.
   std::int64_t draw(std::int64_t global_index, std::uint64_t seed) const;
+  // Those of `count` samples from `first` on; from one part in less time than one by one.
+  std::vector<std::int64_t> draw(std::int64_t first, std::int64_t count, std::uint64_t seed) const;
 
  private:
   struct Range {
@@ -42,6 +44,8 @@ class ClipPool {
     std::int64_t first_slot, num_slots;  // of the block's
     std::shared_ptr<const std::vector<std::uint32_t>> clips;
   };
+  static std::int64_t clip_at(const Range& range, std::uint64_t place);
+
   std::vector<Range> ranges_;
   std::int64_t block_ = 0;  // samples that hold each part by its weight
   std::int64_t size_ = 0;

@@ -34,10 +34,10 @@ std::vector<PlannedSample> samples_of_step(const PlannerConfig& config, std::int
   const std::int64_t first_step = step - step % window;
   std::vector<PlannedSample> samples;
   samples.reserve(static_cast<std::size_t>(window * batch));
-  for (std::int64_t position = 0; position < window * batch; ++position) {
+  for (const std::int64_t clip : pool.draw(first_step * batch, window * batch, config.seed)) {
     PlannedSample sample;
-    sample.global_index = first_step * batch + position;
-    sample.clip = pool.draw(sample.global_index, config.seed);
+    sample.global_index = first_step * batch + static_cast<std::int64_t>(samples.size());
+    sample.clip = clip;
     samples.push_back(sample);
   }
   if (window == 1) return samples;

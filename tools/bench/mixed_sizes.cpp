@@ -33,7 +33,7 @@ constexpr std::int64_t kClips = 1 << 16;
 constexpr std::int64_t kTextTokens = 8;
 
 struct Settings {
-  std::int64_t heads = 2, layers = 4, per_rank = 32, steps = 6, shrink = 48;
+  std::int64_t heads = 2, layers = 4, per_rank = 32, learn = 6, steps = 6, shrink = 48;
   std::string mix = "A", dtype = "bf16";
 };
 
@@ -264,6 +264,7 @@ int run(int argc, char** argv, launch::Communicator& world) {
   own.add_options()("heads", po::value(&s.heads)->default_value(s.heads), "of 64 channels")(
       "layers", po::value(&s.layers)->default_value(s.layers), "blocks")(
       "per-rank", po::value(&s.per_rank)->default_value(s.per_rank), "samples a rank and step")(
+      "learn", po::value(&s.learn)->default_value(s.learn), "steps that costs are fitted to")(
       "steps", po::value(&s.steps)->default_value(s.steps), "timed steps of each way")(
       "shrink", po::value(&s.shrink)->default_value(s.shrink), "divides the tokens of a frame")(
       "mix", po::value(&s.mix)->default_value(s.mix), "A, B or C, see bench/balance")(
@@ -285,12 +286,11 @@ int run(int argc, char** argv, launch::Communicator& world) {
   planner.max_sp_degree = 1;
   const Planned packed(planner, shapes, world.size());
   data::Calibrator calibrator;
-  constexpr std::int64_t kLearning = 2;
   planned.run(rank, 0, 1, planned.start());  // the first step allocates
-  planned.run(rank, 1, kLearning, planned.start(), &calibrator);
+  planned.run(rank, 1, s.learn, planned.start(), &calibrator);
   const data::Calibration measured =
       calibrator.publish(planned.start(), 0, world, world.rank(), world.size());
-  const std::int64_t first = 1 + kLearning;
+  const std::int64_t first = 1 + s.learn;
   const std::vector<std::pair<std::string, std::function<Result()>>> ways = {
       {"planner", [&] { return planned.run(rank, first, s.steps, measured); }},
       {"equal tokens",

@@ -204,9 +204,29 @@ TEST(Permute, SendsEachIndexEverywhereEquallyOften) {
   }
 }
 
+TEST(Permute, ManyAtOnceAreThoseOneByOne) {
+  for (const std::uint64_t size : {1ull, 2ull, 37ull, 4096ull, 1'000'003ull}) {
+    for (const std::uint64_t count : {0ull, 1ull, 7ull, 8ull, 29ull}) {
+      std::vector<std::uint64_t> positions, expected;
+      for (std::uint64_t i = 0; i < count; ++i) {
+        positions.push_back((3 * i + size / 2) % size);
+        expected.push_back(permute(positions.back(), size, 5, 9));
+      }
+      permute(positions, size, 5, 9);
+      EXPECT_EQ(positions, expected) << count << " of " << size;
+    }
+  }
+  // Orders of runs that go on must not change.
+  EXPECT_EQ(permute(0, 1000, 1, 0), 215);
+  EXPECT_EQ(permute(999, 1000, 1, 0), 233);
+  EXPECT_EQ(permute(123'456, 3'000'000, 7, 2), 498271);
+}
+
 TEST(Permute, RefusesAnIndexOutside) {
   EXPECT_THROW(permute(5, 5, 0, 0), Error);
   EXPECT_THROW(permute(0, 0, 0, 0), Error);
+  std::vector<std::uint64_t> indices = {3, 5};
+  EXPECT_THROW(permute(indices, 5, 0, 0), Error);
 }
 
 }  // namespace

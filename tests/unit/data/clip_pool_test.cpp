@@ -27,6 +27,15 @@ TEST(ClipPool, OneCorpusIsItsPermutation) {
   }
 }
 
+TEST(ClipPool, ManySamplesAreThoseOneByOne) {
+  for (const ClipPool& pool : {ClipPool({{7, 1}}, ten), ClipPool({{7, 1}, {1000, 2}}, ten)}) {
+    const auto clips = pool.draw(4090, 20, 7);  // over several epochs, and the end of a block
+    ASSERT_EQ(clips.size(), 20u);
+    for (std::size_t i = 0; i < clips.size(); ++i)
+      EXPECT_EQ(clips[i], pool.draw(4090 + static_cast<std::int64_t>(i), 7)) << i;
+  }
+}
+
 TEST(ClipPool, EveryClipOfEachCorpusComesOnceAnEpochOfIt) {
   // Half and half: 2,048 of every 4,096 samples, two epochs of the first, one of the second.
   const ClipPool pool({{1024, 1}, {2048, 1}}, ten);
