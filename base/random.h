@@ -59,7 +59,7 @@ class Random {
 // cycle walking, keyed by (seed, epoch). O(1) memory; a bijection for every size >= 1.
 std::uint64_t permute(std::uint64_t index, std::uint64_t size, std::uint64_t seed,
                       std::uint64_t epoch);
-// Each of `indices` by its position; many at once take a third of the time.
+// Each of `indices` by its position; many at once take half the time.
 void permute(std::span<std::uint64_t> indices, std::uint64_t size, std::uint64_t seed,
              std::uint64_t epoch);
 
